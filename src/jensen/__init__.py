@@ -1,0 +1,1 @@
+"""Deep generative models whose every number can be trusted."""

@@ -1,0 +1,1 @@
+"""Anomalies: scores, their calibration, and the errors they make."""

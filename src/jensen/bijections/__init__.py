@@ -1,0 +1,28 @@
+r"""Bijections: x = f(z; c) with log |det ∂x/∂z|, always named in the generative direction z → x.
+
+Two verbs define one: `forward_and_log_det(z, context)` and `inverse_and_log_det(x, context)`,
+each for a single example `(D,)`. The inverse returns log |det ∂z/∂x| at x, so the two
+log-determinants of a round trip add to zero.
+"""
+
+from jensen.bijections.affine import Affine, LULinear, Permutation
+from jensen.bijections.autoregressive import MaskedAutoregressive
+from jensen.bijections.base import Bijection
+from jensen.bijections.compose import Chain, Inverse, Repeat
+from jensen.bijections.coupling import Coupling
+from jensen.bijections.elementwise import AffineTransformer, Elementwise, SplineTransformer
+
+__all__ = [
+    "Affine",
+    "AffineTransformer",
+    "Bijection",
+    "Chain",
+    "Coupling",
+    "Elementwise",
+    "Inverse",
+    "LULinear",
+    "MaskedAutoregressive",
+    "Permutation",
+    "Repeat",
+    "SplineTransformer",
+]

@@ -1,0 +1,80 @@
+r"""Coupling: one half of the dimensions transforms the other.
+
+    x_A = z_A,    x_B = T⁻¹(z_B; net(x_A, c))
+
+Both directions cost one pass. Source: Dinh et al. 2017 (arXiv:1605.08803), eqs. 4–8.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from jensen._errors import InputError
+from jensen._typing import Array, Key
+from jensen.bijections.base import Bijection
+from jensen.bijections.elementwise import Transformer
+from jensen.nn.mlp import MLP
+
+
+class Coupling(Bijection):
+    """The first `split` dimensions pass and set the parameters of the others.
+
+    Args:
+        key: randomness of the network's initial weights.
+        dim: D ≥ 2.
+        transformer: the scalar map T.
+        hidden: widths of the network.
+        context_dim: length of the context; 0 for none.
+        activation: name of the network's activation.
+
+    Raises:
+        InputError: for D = 1, where there is nothing to couple.
+
+    Example:
+        >>> import jax
+        >>> from jensen.bijections import AffineTransformer
+        >>> layer = Coupling(jax.random.key(0), 3, AffineTransformer(), (8,))
+        >>> layer.forward_and_log_det(jnp.ones(3))[0].tolist()
+        [1.0, 1.0, 1.0]
+    """
+
+    net: MLP
+    transformer: Transformer
+    split: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: Key,
+        dim: int,
+        transformer: Transformer,
+        hidden: tuple[int, ...],
+        *,
+        context_dim: int = 0,
+        activation: str = "relu",
+    ) -> None:
+        if dim < 2:
+            raise InputError(
+                "a coupling needs at least two dimensions",
+                f"dim={dim}",
+                "use MaskedAutoregressive, which is also defined for one",
+            )
+        self.split = dim // 2
+        self.transformer = transformer
+        n_out = (dim - self.split) * transformer.n_params
+        self.net = MLP(key, self.split + context_dim, n_out, hidden, activation)
+
+    def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """Return (z_A, T⁻¹(z_B)) and Σ log dx_B/dz_B."""
+        x, log_slope = self.transformer.invert(self._params(z, context), z[self.split :])
+        return jnp.concatenate([z[: self.split], x]), jnp.sum(log_slope)
+
+    def inverse_and_log_det(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """Return (x_A, T(x_B)) and Σ log dz_B/dx_B."""
+        z, log_slope = self.transformer.apply(self._params(x, context), x[self.split :])
+        return jnp.concatenate([x[: self.split], z]), jnp.sum(log_slope)
+
+    def _params(self, value: Array, context: Array | None) -> Array:
+        seen = value[: self.split]
+        inputs = seen if context is None else jnp.concatenate([seen, context])
+        return self.net(inputs).reshape(value.shape[0] - self.split, -1)

@@ -1,0 +1,98 @@
+r"""Checkpoints: the whole state of a run in one folder, written by Orbax.
+
+A checkpoint holds every array of the state as it is (so a resumed run continues bit for bit), the
+step, and the metrics so far. Orbax renames a finished checkpoint into place: a kill at any moment
+leaves the one before. The newest two are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jensen._errors import InputError
+from jensen._typing import PyTree
+
+
+class Checkpoints:
+    """The checkpoints of one run folder.
+
+    Args:
+        folder: where they are; created when the first is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import orbax.checkpoint as ocp
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self.folder = folder.absolute()
+        self._ocp = ocp
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=2, create=True, enable_async_checkpointing=False
+            ),
+        )
+
+    def save(self, step: int, state: PyTree, metrics: list[dict[str, Any]]) -> None:
+        """Write the state before step `step`; an existing checkpoint of that step is kept.
+
+        Raises:
+            InputError: if the folder cannot be written.
+        """
+        if step in self._manager.all_steps():
+            return
+        leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        args = self._ocp.args
+        try:
+            self._manager.save(
+                step,
+                args=args.Composite(
+                    state=args.StandardSave(leaves), metrics=args.JsonSave({"rows": metrics})
+                ),
+            )
+        except OSError as error:
+            raise InputError(
+                "cannot write a checkpoint", str(self.folder), f"free some space ({error})"
+            ) from error
+
+    def latest(self) -> int | None:
+        """Return the newest complete checkpoint's step, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, like: PyTree) -> tuple[int, PyTree, list[dict[str, Any]]]:
+        """Return (step, state, metrics) of the newest checkpoint.
+
+        Args:
+            like: a state of the same structure, shapes and dtypes.
+
+        Raises:
+            InputError: if the checkpoint is of another model, or damaged.
+        """
+        step = self._manager.latest_step()
+        leaves, tree = jax.tree.flatten(like)
+        target = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        args = self._ocp.args
+        try:
+            found = self._manager.restore(
+                step,
+                args=args.Composite(
+                    state=args.StandardRestore(target), metrics=args.JsonRestore()
+                ),
+            )
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise InputError(
+                "this checkpoint does not fit the run or is damaged",
+                str(self.folder / str(step)),
+                "train again into a new folder",
+            ) from error
+        state = [jax.numpy.asarray(found.state[name]) for name in sorted(target)]
+        return int(step or 0), jax.tree.unflatten(tree, state), found.metrics["rows"]
+
+    def close(self) -> None:
+        """Release what Orbax holds."""
+        self._manager.close()

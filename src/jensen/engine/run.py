@@ -1,0 +1,246 @@
+r"""The loop: repeat the rule, look at the validation loss, keep the best, stop when it is time.
+
+A run is a game (an objective with one or more players), data, and a `Training`. An ensemble is the
+same run with several keys, advanced together in one compiled program.
+
+    while steps remain and a member is not stopped:
+        advance to the next evaluation, in chunks          (jensen.engine.state.advance)
+        losses = validation losses of the moving averages  (jensen.engine.state.check)
+        keep the best, lower the rate or stop              (jensen.engine.state.assess)
+
+Any chunk length, any kill-and-resume and any number of further epochs give the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jensen._errors import DivergedError, InputError
+from jensen._typing import Key, PyTree
+from jensen.engine import state as st
+from jensen.engine.checkpoint import Checkpoints
+from jensen.engine.config import Training
+from jensen.engine.devices import replicate
+from jensen.engine.progress import Report, silent
+
+_CHECKPOINT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained game.
+
+    Attributes:
+        players: the best weights (their moving average), every member stacked on a first axis.
+        losses: best validation loss `(E,)` per member, nats; inf without validation data.
+        metrics: one row per evaluation.
+        steps: steps made.
+        stopped_early: whether every member stopped before the epochs were over.
+    """
+
+    players: tuple[Any, ...]
+    losses: np.ndarray
+    metrics: list[dict[str, Any]]
+    steps: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class Game:
+    """What is trained: how players begin, their losses, and what validation measures.
+
+    Args:
+        init: `init(key) -> players`, a tuple of pytrees.
+        objective: `objective(players, batch, key) -> (loss_1, …)`, to minimise.
+        validate: `validate(players, data, key) -> (rows,)` or a scalar, to minimise.
+    """
+
+    init: Callable[[Key], tuple[Any, ...]]
+    objective: st.Objective
+    validate: Callable[..., Any]
+
+
+def train(
+    game: Game,
+    data: PyTree,
+    validation: PyTree | None,
+    training: Training,
+    *,
+    seed: int = 0,
+    members: int = 1,
+    checkpoints: Checkpoints | None = None,
+    report: Report = silent,
+) -> Result:
+    """Train a game, resuming from the newest checkpoint where there is one.
+
+    Args:
+        game: what is trained.
+        data: pytree of arrays with the rows on the first axis.
+        validation: the same for held-out rows, or None: then the last weights are the result.
+        training: optimisation, evaluation and stopping.
+        seed: with the member's number, the only source of randomness.
+        members: E, trained side by side in one program.
+        checkpoints: where to keep the state; None to keep it in memory only.
+        report: called after every chunk.
+
+    Returns:
+        The best weights of every member, with the metrics of every evaluation.
+
+    Raises:
+        InputError: if there are no rows, or the checkpoint is of another model.
+        DivergedError: if a loss or a gradient stops being finite; the last good checkpoint is kept.
+    """
+    if st.n_rows(data) < 1:
+        raise InputError("no rows to train on")
+    keys = replicate(st.member_keys(seed, members))
+    players = st.initial_players(game.init, keys)
+    arrays, static = eqx.partition(players, eqx.is_inexact_array)
+    run = _Run(game, static, replicate(_on_device(data)), keys, training)
+    run.validation = None if validation is None else replicate(_on_device(validation))
+    state, step, rows = st.initial_members(arrays, training.optimisation), 0, []
+    if checkpoints is not None and checkpoints.latest() is not None:
+        step, state, rows = checkpoints.restore(state)
+    state = replicate(state)
+    final, step, rows = run.loop(state, step, rows, checkpoints, report)
+    return Result(
+        players=eqx.combine(final.best.average, static),
+        losses=np.asarray(final.best_loss),
+        metrics=rows,
+        steps=step,
+        stopped_early=bool(np.all(final.stopped)),
+    )
+
+
+class _Run:
+    """The parts of a run that do not change while it lasts."""
+
+    validation: PyTree | None
+
+    def __init__(
+        self, game: Game, static: tuple[Any, ...], data: PyTree, keys: Key, training: Training
+    ) -> None:
+        self.game, self.static, self.data, self.keys = game, static, data, keys
+        self.training = training
+        rows = st.n_rows(data)
+        self.length = st.steps_per_epoch(rows, training.optimisation.batch_size)
+        self.total = training.epochs * self.length
+        self.interval = self.length * -(-training.evaluate_every // self.length)
+        self.started = time.monotonic()
+        self.validation = None
+
+    def loop(
+        self,
+        state: st.Member,
+        step: int,
+        rows: list[dict[str, Any]],
+        checkpoints: Checkpoints | None,
+        report: Report,
+    ) -> tuple[st.Member, int, list[dict[str, Any]]]:
+        """Return the state after the last step, with the best weights chosen, and the metrics."""
+        advance = self._stepwise if self._convolves(state) else self._chunk
+        saved_at = time.monotonic()
+        good = step
+        while step < self.total and not bool(jnp.all(state.stopped)):
+            stop = min(step + self.training.chunk, (step // self.interval + 1) * self.interval)
+            stop = min(stop, self.total)
+            state = advance(state, step, stop)
+            step = stop
+            if not _finite(state):
+                raise DivergedError(
+                    f"training diverged between steps {good} and {step}: the loss is not finite",
+                    f"seed and data of this run; the checkpoint before step {good + 1} is kept",
+                    "lower learning_rate or clip, or look for extreme values in the data",
+                )
+            good = step
+            if step % self.interval == 0:
+                state, row = self._evaluate(state, step)
+                rows = [*rows, row]
+            report(step, self.total, rows[-1] if rows else None)
+            if checkpoints is not None and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
+                checkpoints.save(step, state, rows)
+                saved_at = time.monotonic()
+        if checkpoints is not None:
+            checkpoints.save(step, state, rows)
+        if step % self.interval:  # epochs end between two evaluations: look, but keep no trace
+            state, row = self._evaluate(state, step)
+            rows = [*rows, row]
+        return state, step, rows
+
+    def _chunk(self, state: st.Member, start: int, stop: int) -> st.Member:
+        fixed = (self.data, self.keys, jnp.asarray(start), jnp.asarray(stop))
+        return st.advance(
+            fixed, state, self.static, self.game.objective, self.training.optimisation
+        )
+
+    def _stepwise(self, state: st.Member, start: int, stop: int) -> st.Member:
+        rows = st.n_rows(self.data)
+        for i in range(start, stop):
+            if i == start or i % self.length == 0:
+                epoch = i // self.length
+                orders = jax.vmap(lambda key, e=epoch: st.epoch_order(key, e, rows))(self.keys)
+            fixed = (self.data, self.keys, orders, jnp.asarray(i))
+            state = st.single_step(
+                fixed, state, self.static, self.game.objective, self.training.optimisation
+            )
+        return state
+
+    def _convolves(self, state: st.Member) -> bool:
+        """Return whether a step holds a convolution."""
+        step = st.make_step(self.static, self.game.objective, self.training.optimisation)
+        one = jax.tree.map(lambda a: a[0], state)
+        order = jnp.arange(st.n_rows(self.data))
+        jaxpr = jax.make_jaxpr(step)(one, self.keys[0], order, jnp.asarray(0), self.data)
+        return "conv_general_dilated" in str(jaxpr)
+
+    def _evaluate(self, state: st.Member, step: int) -> tuple[st.Member, dict[str, Any]]:
+        training = self.training
+        train_loss = np.asarray(state.loss_sum / state.steps[:, None])
+        norm = np.asarray(state.norm_sum / state.steps)
+        rate = np.asarray(state.rate)
+        means, spread = None, None
+        if self.validation is not None:
+            losses = st.check(state, self.static, self.validation, self.keys, self.game.validate)
+            losses = losses.reshape(losses.shape[0], -1)
+            means = jnp.mean(losses, axis=1)
+            spread = float(jnp.mean(jnp.std(losses, axis=1))) / losses.shape[1] ** 0.5
+        state = st.assess(
+            state,
+            means,
+            jnp.asarray(step),
+            training.patience,
+            training.reductions,
+            training.reduction,
+        )
+        row: dict[str, Any] = {"step": step, "epoch": step / self.length}
+        row["train_loss"] = float(train_loss[:, 0].mean())
+        for j in range(1, train_loss.shape[1]):
+            row[f"train_loss_{j + 1}"] = float(train_loss[:, j].mean())
+        row["validation_loss"] = float("nan") if means is None else float(means.mean())
+        row["validation_se"] = float("nan") if spread is None else spread
+        for m in range(train_loss.shape[0]):
+            row[f"train_loss_member_{m}"] = float(train_loss[m, 0])
+            row[f"validation_loss_member_{m}"] = (
+                float("nan") if means is None else float(means[m])
+            )
+        row["gradient_norm"] = float(norm.mean())
+        row["rate"] = float(rate.mean())
+        row["seconds"] = time.monotonic() - self.started
+        return state, row
+
+
+def _finite(state: st.Member) -> bool:
+    """Return whether every member still training has finite losses and gradients."""
+    finite = jnp.isfinite(state.norm_sum) & jnp.all(jnp.isfinite(state.loss_sum), axis=1)
+    return bool(jnp.all(finite | state.stopped))
+
+
+def _on_device(data: PyTree) -> PyTree:
+    return jax.tree.map(jnp.asarray, data)

@@ -1,0 +1,1 @@
+"""Models: distributions over one example."""

@@ -1,0 +1,148 @@
+r"""Model families by name: the options a user sets, and the model they build.
+
+A spec is plain data (JSON), so a run folder and a pickle hold a spec and arrays, never code. A new
+family is one entry here: its options and a builder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from jensen._errors import InputError, nearest
+from jensen._typing import Array, Key
+from jensen.bijections import Chain, LULinear
+from jensen.models import flow as flows
+from jensen.models.base import Base, NormalBase, StudentTBase
+from jensen.models.mixed import Categories, Mixed
+
+ARCHITECTURES = {
+    "spline-autoregressive": flows.SplineAutoregressive,
+    "spline-coupling": flows.SplineCoupling,
+    "maf": flows.MAF,
+    "iaf": flows.IAF,
+    "realnvp": flows.RealNVP,
+}
+TAILS: dict[str, type[Base]] = {"normal": NormalBase, "student-t": StudentTBase}
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """What a user can set of a flow; `--set key=value` on the command line.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        n_layers: number of blocks.
+        width: units of each hidden layer.
+        depth: hidden layers of each network.
+        bins: K, bins of a spline.
+        bound: B, where splines end.
+        tails: base distribution, `normal` or `student-t`.
+        members: E, flows trained side by side and mixed equally.
+
+    Raises:
+        InputError: for a value outside its range or an unknown name.
+    """
+
+    architecture: str = "spline-autoregressive"
+    n_layers: int = 4
+    width: int = 64
+    depth: int = 2
+    bins: int = 8
+    bound: float = 5.0
+    tails: str = "normal"
+    members: int = 2
+
+    def __post_init__(self) -> None:
+        for name, choices in (("architecture", ARCHITECTURES), ("tails", TAILS)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise InputError(
+                    f"unknown {name} {value!r}{nearest(value, choices)}",
+                    mend=f"choose one of {', '.join(choices)}",
+                )
+        for name in ("n_layers", "width", "depth", "members"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 2 <= self.bins <= 100:
+            raise InputError(f"bins must lie in 2..100, got {self.bins}")
+        if self.bound <= 0:
+            raise InputError(f"bound must be above 0, got {self.bound}")
+
+
+class FlowInit(eqx.Module):
+    """How the one player of a flow's game begins: `init(key) -> (Mixed,)`.
+
+    Args:
+        options: the flow's options.
+        whiten: `(D, D)` lower triangular, the linear map it starts as.
+        levels: number of levels of each categorical column.
+    """
+
+    whiten: Array
+    options: FlowOptions = eqx.field(static=True)
+    levels: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, key: Key) -> tuple[Mixed]:
+        """Return the model of one member."""
+        return (build_flow(key, self.options, self.whiten, self.levels),)
+
+
+def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int, ...]) -> Mixed:
+    """Return the model of a table with D numeric columns and the given categorical ones.
+
+    A coupling needs two columns to couple: a table with one numeric column gets the
+    autoregressive form of the same transformer, which is then the same map without a network.
+    """
+    dim, hidden = whiten.shape[0], (options.width,) * options.depth
+    flow = None
+    if dim:
+        name = options.architecture
+        if dim == 1:
+            name = {"realnvp": "maf", "spline-coupling": "spline-autoregressive"}.get(name, name)
+        spline = {"bins": options.bins, "bound": options.bound} if "spline" in name else {}
+        flow = ARCHITECTURES[name](
+            key,
+            dim,
+            n_layers=options.n_layers,
+            hidden=hidden,
+            context_dim=sum(levels),
+            linear=True,
+            base=TAILS[options.tails](dim),
+            **spline,
+        )
+        start = LULinear(dim, start=jnp.asarray(whiten))
+        flow = flows.Flow(Chain((start, flow.bijection)), flow.base)
+    return Mixed(flow, Categories(key, levels, hidden) if levels else None)
+
+
+def read_value(name: str, value: Any, default: Any) -> Any:
+    """Return `value`, text or not, as the type of `default`.
+
+    Raises:
+        InputError: if it cannot be read so.
+
+    Example:
+        >>> read_value("bins", "16", 8)
+        16
+    """
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    if value.lower() in ("none", "null") and name == "clip":
+        return None
+    if isinstance(default, float | int) and not isinstance(default, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if np.isfinite(number) and (isinstance(default, float) or number == int(number)):
+            return type(default)(number)
+        kind = "a number" if isinstance(default, float) else "a whole number"
+        raise InputError(
+            f"{name} must be {kind}, got {value!r}", f"--set {name}", f"for example {name}={default}"
+        )
+    return value

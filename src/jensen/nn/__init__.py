@@ -1,0 +1,1 @@
+"""Networks: parameters in, numbers out. They know nothing of probability."""

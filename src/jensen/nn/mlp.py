@@ -1,0 +1,69 @@
+r"""The multilayer perceptron: h₀ = x, h_{l+1} = a(W_l h_l + b_l), y = W_L h_L + b_L.
+
+The products are written `W @ h`, with the example as a column: under `vmap` XLA then keeps the
+batch in the last axis, and every elementwise operation runs over contiguous memory.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jensen._typing import Array, Key
+from jensen.nn.activations import activation
+
+
+def uniform_weights(key: Key, shapes: list[tuple[int, int]], gains: list[float]) -> list[Array]:
+    """Return weights `(n_out, n_in)` ~ U(±√(3·gain/n_in)), of variance gain/n_in.
+
+    All are cut from one draw: one random-number program to compile instead of one per layer.
+    """
+    sizes = [a * b for a, b in shapes]
+    draw = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
+    ends = list(accumulate(sizes))
+    return [
+        draw[end - size : end].reshape(shape) * (3.0 * gain / max(shape[1], 1)) ** 0.5
+        for end, size, shape, gain in zip(ends, sizes, shapes, gains, strict=True)
+    ]
+
+
+class MLP(eqx.Module):
+    """A multilayer perceptron with its last layer at zero, so that it starts at its bias.
+
+    Args:
+        key: randomness of the initial weights.
+        n_in: length of the input.
+        n_out: length of the output.
+        hidden: width of each hidden layer.
+        activation: name of the activation.
+
+    Example:
+        >>> net = MLP(jax.random.key(0), 3, 2, (8,))
+        >>> net(jnp.ones(3)).shape
+        (2,)
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self, key: Key, n_in: int, n_out: int, hidden: tuple[int, ...], activation: str = "relu"
+    ) -> None:
+        sizes = (n_in, *hidden)
+        shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+        inner = uniform_weights(key, shapes, [2.0] * len(shapes))
+        self.weights = (*inner, jnp.zeros((n_out, sizes[-1])))
+        self.biases = tuple(jnp.zeros(w.shape[0]) for w in self.weights)
+        self.activation = activation
+
+    def __call__(self, x: Array) -> Array:
+        """Return y `(n_out,)` for one input `(n_in,)`."""
+        act = activation(self.activation)
+        h = x
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = act(weight @ h + bias)
+        return self.weights[-1] @ h + self.biases[-1]

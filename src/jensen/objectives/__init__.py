@@ -1,0 +1,1 @@
+"""Objectives: players, a batch and a key in; one loss per player out."""

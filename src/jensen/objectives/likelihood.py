@@ -1,0 +1,76 @@
+r"""Maximum likelihood: the forward Kullback–Leibler divergence from the data.
+
+    L(θ) = -1/B Σ_i log p_θ(x_i)   →   KL(p_data ‖ p_θ) + const
+
+For columns known only to a resolution δ (integers: δ = 1) the data are dequantised:
+x̃ = x + δ u, u ~ U(-½, ½) fresh at every step. Then E_u log p(x̃) is a lower bound of the log of the
+average density over the cell, and p cannot fall into the trap of infinite density on a grid.
+
+Source: Theis et al. 2016 (arXiv:1511.01844), sec. 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jensen._typing import Array, Key, PyTree
+
+
+class Density(Protocol):
+    """A model with a log-density of one example."""
+
+    def log_prob(self, x: Array, context: Array | None = None) -> Array:
+        """Return log p(x | c) in nats."""
+        ...
+
+
+def dequantise(key: Key, x: Array, step: Array) -> Array:
+    """Return x + step · u with u ~ U(-½, ½) for each entry.
+
+    Args:
+        key: randomness.
+        x: `(…, D)`.
+        step: `(D,)`, the resolution of each column; 0 where it is continuous.
+    """
+    return x + step * (jax.random.uniform(key, x.shape, x.dtype) - 0.5)
+
+
+class NegativeLogProb(eqx.Module):
+    """The per-example loss -log p(x), nats, of a one-player game.
+
+    Args:
+        step: `(D,)` resolution of the columns, or None where all are continuous.
+
+    Example:
+        >>> from jensen.models.flow import MAF
+        >>> flow = MAF(jax.random.key(0), 2, n_layers=1, hidden=(4,))
+        >>> NegativeLogProb()((flow,), jnp.zeros((3, 2)), jax.random.key(1)).shape
+        (3,)
+    """
+
+    step: Array | None = None
+
+    def __call__(self, players: tuple[Density, ...], x: Array, key: Key) -> Array:
+        """Return -log p(x̃) `(B,)` for rows x `(B, D)`."""
+        if self.step is not None:
+            x = dequantise(key, x, self.step)
+        return -jax.vmap(players[0].log_prob)(x)
+
+
+class Mean(eqx.Module):
+    """The one-player objective that averages a per-example loss over the batch.
+
+    Args:
+        per_example: `loss(players, batch, key) -> (B,)`.
+    """
+
+    per_example: Callable[..., Array]
+
+    def __call__(self, players: tuple[Any, ...], batch: PyTree, key: Key) -> tuple[Array]:
+        """Return the mean loss, a scalar, in a tuple of one."""
+        return (jnp.mean(self.per_example(players, batch, key)),)

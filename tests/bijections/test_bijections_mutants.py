@@ -1,0 +1,127 @@
+"""The laws can fail: flip any sign of any log-determinant and a law breaks."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bijection_laws as laws
+import numpy as np
+import pytest
+from conftest import BIJECTIONS
+
+from jensen.bijections import (
+    Affine,
+    AffineTransformer,
+    Chain,
+    LULinear,
+    MaskedAutoregressive,
+    Repeat,
+    SplineTransformer,
+    elementwise,
+)
+
+VERBS = ("forward_and_log_det", "inverse_and_log_det")
+BOTH = (*[(v,) for v in VERBS], VERBS)
+
+
+def fresh() -> laws.Programs:
+    """Return programs that compile the changed code; the reference stays as it was compiled."""
+    programs = laws.Programs()
+    programs.reference = laws.PROGRAMS.reference
+    return programs
+
+
+def assert_caught(name: str) -> None:
+    with pytest.raises(AssertionError, match="log-determinant|antisymmetry"):
+        laws.check(BIJECTIONS[name], 1, np.float64, fresh())
+
+
+@pytest.fixture(autouse=True)
+def _compiled_reference(request):
+    # compile the reference from the honest code before anything is changed
+    name = request.node.callspec.params.get("name") or request.node.callspec.params["target"][2]
+    laws.check(BIJECTIONS[name], 1, np.float64)
+
+
+def altered(verb: Callable, change: Callable) -> Callable:
+    def changed(self: Any, *args: Any) -> tuple:
+        value, log_det = verb(self, *args)
+        return value, change(log_det)
+
+    return changed
+
+
+@pytest.mark.parametrize("verbs", BOTH, ids=["forward", "inverse", "both"])
+@pytest.mark.parametrize("name", BIJECTIONS)
+def test_a_flipped_log_determinant_is_caught(name, verbs, monkeypatch):
+    kind = type(BIJECTIONS[name].make())
+    # the log-determinant of a permutation is zero and has no sign: it is moved instead
+    change = (lambda v: v + 0.25) if name == "Permutation" else (lambda v: -v)
+    for verb in verbs:
+        monkeypatch.setattr(kind, verb, altered(getattr(kind, verb), change))
+    assert_caught(name)
+
+
+def mutants(function: Callable) -> Iterator[tuple[str, ast.Module]]:
+    """Yield `function`'s source with one + or - exchanged in a statement about logarithms."""
+    source = textwrap.dedent(inspect.getsource(function))
+    signs = (ast.Add, ast.Sub, ast.USub)
+
+    def places(tree: ast.Module) -> list[tuple[ast.stmt, Any]]:
+        simple = (ast.Assign, ast.Return)
+        statements = [n for n in ast.walk(tree) if isinstance(n, simple)]
+        return [
+            (statement, node)
+            for statement in statements
+            if any(word in ast.unparse(statement) for word in ("log", "total", " m", "top"))
+            for node in ast.walk(statement)
+            if isinstance(getattr(node, "op", None), signs)
+        ]
+
+    for i in range(len(places(ast.parse(source)))):
+        tree = ast.parse(source)
+        _, node = places(tree)[i]
+        before = ast.unparse(node)
+        node.op = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.USub: ast.UAdd}[type(node.op)]()
+        yield f"{before} → {ast.unparse(node)}", tree
+
+
+TARGETS = [
+    (Affine, VERBS[0], "Affine"),
+    (Affine, VERBS[1], "Affine"),
+    (LULinear, VERBS[0], "LULinear"),
+    (LULinear, VERBS[1], "LULinear"),
+    (AffineTransformer, "apply", "Elementwise-affine"),
+    (AffineTransformer, "invert", "Elementwise-affine"),
+    (SplineTransformer, "invert", "Elementwise-spline"),
+    (elementwise, "_log_slope", "Elementwise-spline"),
+    (MaskedAutoregressive, VERBS[0], "MaskedAutoregressive-affine"),
+    (Chain, VERBS[0], "Chain"),
+    (Chain, VERBS[1], "Chain"),
+    (Repeat, "_run", "Repeat"),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=[f"{o.__name__}.{f}" for o, f, _ in TARGETS])
+def test_each_flipped_sign_in_the_source_is_caught(target):
+    owner, name, row = target
+    original = getattr(owner, name)
+    module = sys.modules[getattr(owner, "__module__", owner.__name__)]
+    n = 0
+    for what, tree in mutants(original):
+        n += 1
+        space = dict(vars(module))
+        exec(compile(tree, "<mutant>", "exec"), space)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, space[name])
+            try:
+                laws.check(BIJECTIONS[row], 1, np.float64, fresh())
+            except AssertionError:
+                continue
+        pytest.fail(f"{owner.__name__}.{name}: {what} passes every law")
+    assert n > 0

@@ -1,0 +1,192 @@
+"""The law tables, and what every test of mathematics shares.
+
+A table holds one row for each thing the library exports: a bijection, a flow builder, a rule. The
+tests of a room run every law on every row; `test_*_tables.py` fails when something exported has no
+row. Adding a method means adding its row here.
+
+Compiling is the cost of these tests, so programs are kept in JAX's persistent cache, in a folder
+of the user's own under the system's temporary folder.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update(
+    "jax_compilation_cache_dir",
+    str(Path(tempfile.gettempdir()) / f"jensen-tests-{getpass.getuser()}" / "jax"),
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+from jensen.bijections import (
+    Affine,
+    AffineTransformer,
+    Chain,
+    Coupling,
+    Elementwise,
+    Inverse,
+    LULinear,
+    MaskedAutoregressive,
+    Permutation,
+    Repeat,
+    SplineTransformer,
+)
+from jensen.games.rules import (
+    Alternating,
+    Consensus,
+    Extragradient,
+    Optimistic,
+    Rule,
+    Simultaneous,
+    Symplectic,
+)
+from jensen.models.base import StudentTBase
+from jensen.models.flow import IAF, MAF, RealNVP, SplineAutoregressive, SplineCoupling
+
+BOUND = 4.0
+"""The bound of every spline in the tables, so that one set of points meets all their tails."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a law table.
+
+    Args:
+        make: constructor without arguments.
+        dim: D.
+        context_dim: length of the context; 0 for none.
+    """
+
+    make: Callable[[], Any]
+    dim: int
+    context_dim: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def key(seed: int = 0) -> jax.Array:
+    return jax.random.key(seed)
+
+
+def spline(bins: int = 4) -> SplineTransformer:
+    return SplineTransformer(bins, BOUND)
+
+
+def elementwise(transformer: Any, dim: int) -> Elementwise:
+    return Elementwise(transformer, jnp.zeros((dim, transformer.n_params)))
+
+
+def masked(transformer: Any, dim: int, **options: Any) -> MaskedAutoregressive:
+    return MaskedAutoregressive(key(), dim, transformer, (6, 6), **options)
+
+
+def repeated() -> Repeat:
+    """Blocks of a spline, whose shifts (in the affine part) are where a cloud moves what is between."""
+
+    def block(k: jax.Array) -> Chain:
+        between = elementwise(AffineTransformer(), 3)
+        parts = Coupling(k, 3, spline(), (5,)), between, Permutation((2, 0, 1)), LULinear(3)
+        return Chain(parts)
+
+    return Repeat(eqx.filter_vmap(block)(jax.random.split(key(), 2)))
+
+
+def repeated_affine() -> Repeat:
+    def block(k: jax.Array) -> Chain:
+        return Chain((elementwise(AffineTransformer(), 3), Permutation((2, 0, 1))))
+
+    return Repeat(eqx.filter_vmap(block)(jax.random.split(key(), 2)))
+
+
+BIJECTIONS: dict[str, Case] = {
+    "Affine": Case(lambda: Affine(jnp.zeros(3), jnp.zeros(3)), 3),
+    "LULinear": Case(lambda: LULinear(3), 3),
+    "Permutation": Case(lambda: Permutation((2, 0, 1)), 3),
+    "Elementwise-affine": Case(lambda: elementwise(AffineTransformer(), 3), 3),
+    "Elementwise-spline": Case(lambda: elementwise(spline(8), 3), 3),
+    "Coupling-affine": Case(lambda: Coupling(key(), 3, AffineTransformer(), (6,)), 3),
+    "Coupling-spline-context": Case(
+        lambda: Coupling(key(), 3, spline(), (6,), context_dim=2), 3, 2
+    ),
+    "MaskedAutoregressive-affine": Case(lambda: masked(AffineTransformer(), 3), 3),
+    "MaskedAutoregressive-spline-residual": Case(lambda: masked(spline(), 3, residual=True), 3),
+    "MaskedAutoregressive-spline-context": Case(lambda: masked(spline(), 3, context_dim=2), 3, 2),
+    "MaskedAutoregressive-one-dimension": Case(lambda: masked(spline(), 1), 1),
+    "Chain": Case(
+        lambda: Chain(
+            (
+                elementwise(AffineTransformer(), 3),
+                elementwise(spline(), 3),
+                Permutation((1, 2, 0)),
+            )
+        ),
+        3,
+    ),
+    "Repeat": Case(repeated_affine, 3),
+    "Repeat-spline": Case(repeated, 3),
+    "Inverse": Case(lambda: Inverse(masked(AffineTransformer(), 3, activation="tanh")), 3),
+}
+"""Each exported bijection, in each of its forms."""
+
+
+def flow_case(builder: Callable, dim: int, context_dim: int = 0, **options: Any) -> Case:
+    options = {"n_layers": 2, "hidden": (8, 8), **options}
+    return Case(lambda: builder(key(), dim, context_dim=context_dim, **options), dim, context_dim)
+
+
+FLOWS: dict[str, Case] = {
+    "RealNVP": flow_case(RealNVP, 2),
+    "RealNVP-linear": flow_case(RealNVP, 2, linear=True),
+    "SplineCoupling": flow_case(SplineCoupling, 2, linear=True, bins=5),
+    "SplineCoupling-context": flow_case(SplineCoupling, 2, 1, bins=5),
+    "MAF": flow_case(MAF, 2),
+    "MAF-student-t": Case(
+        lambda: MAF(key(), 2, n_layers=2, hidden=(8, 8), base=StudentTBase(2)), 2
+    ),
+    "MAF-context": flow_case(MAF, 2, 1, linear=True),
+    "MAF-one-dimension": flow_case(MAF, 1),
+    "IAF": flow_case(IAF, 2, linear=True),
+    "SplineAutoregressive": flow_case(SplineAutoregressive, 2, linear=True, bins=5, residual=True),
+    "SplineAutoregressive-one-dimension": flow_case(SplineAutoregressive, 1, bins=5),
+}
+"""Each flow builder, in each of its forms; the name starts with the builder's."""
+
+RULES: dict[str, Callable[[], Rule]] = {
+    "simultaneous": Simultaneous,
+    "alternating": Alternating,
+    "extragradient": Extragradient,
+    "optimistic": Optimistic,
+    "consensus": lambda: Consensus(weight=0.3),
+    "symplectic": lambda: Symplectic(weight=0.7),
+}
+"""Each update rule, by the name it has in a run's spec."""
+
+
+def randomise(module: Any, scale: float, seed: int = 0, dtype: Any = np.float32) -> Any:
+    """Return `module` with every floating leaf drawn from N(0, scale²).
+
+    The numbers are float32 numbers whatever the dtype, so that both precisions hold the same
+    module. For float64 call it inside `jax.enable_x64(True)`.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf: Any) -> Any:
+        if not eqx.is_inexact_array(leaf):
+            return leaf
+        numbers = (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
+        return jnp.asarray(numbers.astype(dtype))
+
+    return jax.tree.map(draw, module)
