@@ -14,7 +14,7 @@ import getpass
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ jax.config.update(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-from jensen.bijections import (
+from jensen.bijections import (  # noqa: E402
     Affine,
     AffineTransformer,
     Chain,
@@ -45,7 +45,7 @@ from jensen.bijections import (
     Repeat,
     SplineTransformer,
 )
-from jensen.games.rules import (
+from jensen.games.rules import (  # noqa: E402
     Alternating,
     Consensus,
     Extragradient,
@@ -54,8 +54,8 @@ from jensen.games.rules import (
     Simultaneous,
     Symplectic,
 )
-from jensen.models.base import StudentTBase
-from jensen.models.flow import IAF, MAF, RealNVP, SplineAutoregressive, SplineCoupling
+from jensen.models.base import StudentTBase  # noqa: E402
+from jensen.models.flow import IAF, MAF, RealNVP, SplineAutoregressive, SplineCoupling  # noqa: E402
 
 BOUND = 4.0
 """The bound of every spline in the tables, so that one set of points meets all their tails."""
@@ -74,7 +74,6 @@ class Case:
     make: Callable[[], Any]
     dim: int
     context_dim: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 def key(seed: int = 0) -> jax.Array:
@@ -94,7 +93,7 @@ def masked(transformer: Any, dim: int, **options: Any) -> MaskedAutoregressive:
 
 
 def repeated() -> Repeat:
-    """Blocks of a spline, whose shifts (in the affine part) are where a cloud moves what is between."""
+    """Spline blocks; the affine shifts are where a cloud moves what passes between them."""
 
     def block(k: jax.Array) -> Chain:
         between = elementwise(AffineTransformer(), 3)

@@ -15,12 +15,12 @@ from serve import BATCH, BINS, HIDDEN, LEARNING_RATE, N_LAYERS, TAIL_BOUND, serv
 from jensen.engine import state as engine
 from jensen.engine.config import Optimisation
 from jensen.models.flow import MAF, Flow, SplineAutoregressive
-from jensen.objectives.likelihood import mean_loss, negative_log_prob
+from jensen.objectives.likelihood import Mean, NegativeLogProb
 
 _OPTIMISATION = Optimisation(
     batch_size=BATCH, learning_rate=LEARNING_RATE, clip=None, warmup=0, ema=0.0
 )
-_objective = mean_loss(negative_log_prob())
+_objective = Mean(NegativeLogProb())
 _log_prob = eqx.filter_jit(lambda flow, x: jax.vmap(flow.log_prob)(x))
 _sample = eqx.filter_jit(lambda flow, key, n: flow.sample(key, (n,)))
 
@@ -51,7 +51,7 @@ class JensenFlow:
         """Take `n_steps` Adam steps, in one call of the engine's compiled program."""
         start, stop = jnp.asarray(self._step), jnp.asarray(self._step + n_steps)
         self._members = engine.advance(
-            ((self._data, None), self._keys, start, stop),
+            (self._data, self._keys, start, stop),
             self._members,
             self._static,
             _objective,

@@ -1,1 +1,79 @@
-"""Deep generative models whose every number can be trusted."""
+"""Deep generative models whose every number can be trusted.
+
+    model       a distribution over one example: `log_prob`, `sample`
+    objective   players, a batch and a key in; one loss per player out
+    rule        the players' gradients in; one step out, repeated by the engine
+
+`import jensen as jn` is light: what a name needs is loaded when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jensen._errors import DivergedError, InputError, JensenError
+    from jensen.anomaly.calibrate import Conformal
+    from jensen.data.source import open_table
+    from jensen.engine.config import Optimisation, Training
+    from jensen.engine.run import Game, train
+    from jensen.estimators import AnomalyDetector, FlowDensity
+    from jensen.models.flow import IAF, MAF, Flow, RealNVP, SplineAutoregressive, SplineCoupling
+    from jensen.runs import fit_run, open_run
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AnomalyDetector": "jensen.estimators",
+    "Conformal": "jensen.anomaly.calibrate",
+    "DivergedError": "jensen._errors",
+    "Flow": "jensen.models.flow",
+    "FlowDensity": "jensen.estimators",
+    "Game": "jensen.engine.run",
+    "IAF": "jensen.models.flow",
+    "InputError": "jensen._errors",
+    "JensenError": "jensen._errors",
+    "MAF": "jensen.models.flow",
+    "Optimisation": "jensen.engine.config",
+    "RealNVP": "jensen.models.flow",
+    "SplineAutoregressive": "jensen.models.flow",
+    "SplineCoupling": "jensen.models.flow",
+    "Training": "jensen.engine.config",
+    "fit_run": "jensen.runs",
+    "open_run": "jensen.runs",
+    "open_table": "jensen.data.source",
+    "train": "jensen.engine.run",
+}
+
+__all__ = [
+    "IAF",
+    "MAF",
+    "AnomalyDetector",
+    "Conformal",
+    "DivergedError",
+    "Flow",
+    "FlowDensity",
+    "Game",
+    "InputError",
+    "JensenError",
+    "Optimisation",
+    "RealNVP",
+    "SplineAutoregressive",
+    "SplineCoupling",
+    "Training",
+    "fit_run",
+    "open_run",
+    "open_table",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jensen' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -16,7 +16,7 @@ from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
-from jensen.models.families import FlowInit, FlowOptions, read_value
+from jensen.models.families import FlowInit, FlowOptions, chosen_for, read_value
 from jensen.models.table import TableDensity
 from jensen.objectives.likelihood import Mean, NegativeLogProb
 
@@ -74,6 +74,10 @@ class Recipe:
         )
         return cls(replace(FlowOptions(), **chosen(FlowOptions)), training)
 
+    def chosen_for(self, n_rows: int) -> Recipe:
+        """Return the recipe with every open choice made for `n_rows` training rows."""
+        return replace(self, options=chosen_for(self.options, n_rows))
+
     def to_settings(self) -> dict[str, Any]:
         """Return every setting, as plain data; `from_settings` gives the recipe back."""
         training = asdict(self.training)
@@ -101,7 +105,7 @@ def fit_table(
     Args:
         schema: the table's columns.
         matrix: encoded rows `(n, columns)`.
-        recipe: model and training.
+        recipe: model and training; open choices are made for the training rows.
         seed: randomness of the initial weights, the data order and the dequantisation.
         split: which rows train and which decide when to stop.
         checkpoints: where to keep the state, or None.
@@ -113,6 +117,7 @@ def fit_table(
     Raises:
         DivergedError: if training leaves the finite numbers.
     """
+    recipe = recipe.chosen_for(len(split.train))
     preprocess = fit_preprocess(schema, matrix[split.train])
     vectors = preprocess.forward(matrix[split.train])
     loss = NegativeLogProb(_noise(preprocess))
@@ -127,7 +132,7 @@ def fit_table(
         preprocess.forward(matrix[split.validation]),
         recipe.training,
         seed=seed,
-        members=recipe.options.members,
+        members=recipe.options.members or 1,
         checkpoints=checkpoints,
         report=report,
     )

@@ -73,7 +73,9 @@ def versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("jensen", "jax", "jaxlib", "equinox", "optax", "numpy")}
+    return {
+        name: version(name) for name in ("jensen", "jax", "jaxlib", "equinox", "optax", "numpy")
+    }
 
 
 def fit_run(
@@ -119,7 +121,7 @@ def fit_run(
         spec = _continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
-        recipe = Recipe.from_settings(spec["recipe"])
+    recipe = Recipe.from_settings(spec["recipe"])
     _write_spec(folder, spec)
     split = split_rows(len(matrix), spec["seed"], calibrate=True)
     checkpoints = Checkpoints(folder / "checkpoints")
@@ -215,6 +217,7 @@ def _new_spec(
     source: Source, schema: Schema, matrix: np.ndarray, model: str, recipe: Recipe, seed: int
 ) -> dict[str, Any]:
     split = split_rows(len(matrix), seed, calibrate=True)
+    recipe = recipe.chosen_for(len(split.train))
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -334,7 +337,7 @@ def _loaded(folder: Path, spec: dict[str, Any], data: bytes) -> Run:
 def _skeleton(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> Any:
     """Return the model of a spec with shapes in place of arrays."""
     init = flow_init(recipe, schema, whiten)
-    keys = jax.random.split(jax.random.key(0), recipe.options.members)
+    keys = jax.random.split(jax.random.key(0), recipe.options.members or 1)
     return eqx.filter_eval_shape(lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys)
 
 
@@ -363,9 +366,7 @@ def _write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_held_out(folder: Path, schema: Schema, matrix: np.ndarray, split: Split) -> None:
-    rows = np.concatenate(
-        [split.calibration[:_HELD_OUT_ROWS], split.validation[:_HELD_OUT_ROWS]]
-    )
+    rows = np.concatenate([split.calibration[:_HELD_OUT_ROWS], split.validation[:_HELD_OUT_ROWS]])
     with TableWriter(folder / "heldout.parquet") as writer:
         writer.write(schema.decode(matrix[rows]))
 

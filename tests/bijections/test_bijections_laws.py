@@ -6,9 +6,9 @@ import bijection_laws as laws
 import jax
 import numpy as np
 import pytest
-from conftest import BIJECTIONS, Case, randomise
 
 import jensen.bijections
+from conftest import BIJECTIONS, Case, randomise
 from jensen._errors import InputError
 from jensen.bijections import (
     AffineTransformer,
@@ -97,7 +97,9 @@ class TestSpline:
         u = np.linspace(-4.5, 4.5, 4001)
         with jax.enable_x64(True):
             params = np.broadcast_to(self.params(scale), (len(u), self.spline.n_params))
-            v, log_slope = self.spline.apply(jax.numpy.asarray(params), jax.numpy.asarray(u))
+            v, log_slope = jax.jit(self.spline.apply)(
+                jax.numpy.asarray(params), jax.numpy.asarray(u)
+            )
         v, outside = np.asarray(v), np.abs(u) >= 4
         assert (np.diff(v) > 0).all()
         assert (v[outside] == u[outside]).all()
@@ -108,7 +110,7 @@ class TestSpline:
         knots = np.float32(-4 + 8 * np.arange(7) / 6)
         zero = jax.numpy.zeros(self.spline.n_params)
         for verb in (self.spline.apply, self.spline.invert):
-            slopes = jax.vmap(jax.grad(lambda u, verb=verb: verb(zero, u)[0]))(knots)
+            slopes = jax.jit(jax.vmap(jax.grad(lambda u, verb=verb: verb(zero, u)[0])))(knots)
             assert np.allclose(slopes, 1.0, atol=1e-5)
 
     @pytest.mark.parametrize("slope", [1e2, 1e4, 1e6])
@@ -117,12 +119,12 @@ class TestSpline:
         raw = jax.numpy.zeros(self.spline.n_params).at[12:].set(slope)
         raw = raw.at[12::2].set(-slope)
         v = np.linspace(-3.9, 3.9, 200).astype(np.float32)
-        single, _ = jax.vmap(self.spline.invert, (None, 0))(raw, v)
+        single, _ = jax.jit(jax.vmap(self.spline.invert, (None, 0)))(raw, v)
         with jax.enable_x64(True):
-            exact, _ = jax.vmap(self.spline.invert, (None, 0))(
+            exact, _ = jax.jit(jax.vmap(self.spline.invert, (None, 0)))(
                 jax.numpy.asarray(raw, float), v.astype(float)
             )
-            ahead, _ = jax.vmap(self.spline.invert, (None, 0))(
+            ahead, _ = jax.jit(jax.vmap(self.spline.invert, (None, 0)))(
                 jax.numpy.asarray(raw, float), v.astype(float) + 1e-6
             )
         limit = 4e-6 + 8 * np.abs(np.asarray(ahead) - np.asarray(exact))

@@ -13,7 +13,7 @@ class Bijection(eqx.Module):
     r"""An invertible map x = f(z; c) on R^D.
 
     Contract (`tests/conftest.py` holds the law table that every subclass enters):
-    inverse(forward(z)) = z, and each log-determinant equals the one automatic differentiation gives.
+    inverse(forward(z)) = z, and each log-determinant equals that of automatic differentiation.
     """
 
     @abc.abstractmethod

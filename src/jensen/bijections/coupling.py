@@ -14,7 +14,7 @@ from jensen._errors import InputError
 from jensen._typing import Array, Key
 from jensen.bijections.base import Bijection
 from jensen.bijections.elementwise import Transformer
-from jensen.nn.mlp import MLP
+from jensen.nn.mlp import MLP, check_context
 
 
 class Coupling(Bijection):
@@ -76,5 +76,6 @@ class Coupling(Bijection):
 
     def _params(self, value: Array, context: Array | None) -> Array:
         seen = value[: self.split]
+        check_context(self.net.weights[0].shape[1] - self.split, context)
         inputs = seen if context is None else jnp.concatenate([seen, context])
         return self.net(inputs).reshape(value.shape[0] - self.split, -1)

@@ -80,9 +80,7 @@ class Checkpoints:
         try:
             found = self._manager.restore(
                 step,
-                args=args.Composite(
-                    state=args.StandardRestore(target), metrics=args.JsonRestore()
-                ),
+                args=args.Composite(state=args.StandardRestore(target), metrics=args.JsonRestore()),
             )
         except (ValueError, KeyError, OSError, TypeError) as error:
             raise InputError(

@@ -20,7 +20,9 @@ OPTIMISERS = ("adam", "sgd")
 
 def _need(holds: bool, name: str, value: object, range_: str) -> None:
     if not holds:
-        raise InputError(f"{name} must be {range_}, got {value}", mend=f"set {name} to a value {range_}")
+        raise InputError(
+            f"{name} must be {range_}, got {value}", mend=f"set {name} to a value {range_}"
+        )
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,7 @@ class Optimisation:
         if self.optimiser == "adam":
             method = optax.adamw(schedule, weight_decay=self.weight_decay)
         else:
-            method = optax.chain(
-                optax.add_decayed_weights(self.weight_decay), optax.sgd(schedule)
-            )
+            method = optax.chain(optax.add_decayed_weights(self.weight_decay), optax.sgd(schedule))
         return optax.chain(optax.clip_by_global_norm(self.clip), method) if self.clip else method
 
 
@@ -102,7 +102,7 @@ class Training:
         InputError: for a value outside its range.
     """
 
-    epochs: int = 100
+    epochs: int = 400
     optimisation: Optimisation = Optimisation()
     evaluate_every: int = 50
     patience: int = 10

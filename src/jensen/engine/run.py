@@ -29,6 +29,7 @@ from jensen.engine import state as st
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.config import Training
 from jensen.engine.devices import replicate
+from jensen.engine.interrupt import deferred_interrupt
 from jensen.engine.progress import Report, silent
 
 _CHECKPOINT_SECONDS = 20.0
@@ -146,27 +147,28 @@ class _Run:
     ) -> tuple[st.Member, int, list[dict[str, Any]]]:
         """Return the state after the last step, with the best weights chosen, and the metrics."""
         advance = self._stepwise if self._convolves(state) else self._chunk
-        saved_at = time.monotonic()
-        good = step
-        while step < self.total and not bool(jnp.all(state.stopped)):
-            stop = min(step + self.training.chunk, (step // self.interval + 1) * self.interval)
-            stop = min(stop, self.total)
-            state = advance(state, step, stop)
-            step = stop
-            if not _finite(state):
-                raise DivergedError(
-                    f"training diverged between steps {good} and {step}: the loss is not finite",
-                    f"seed and data of this run; the checkpoint before step {good + 1} is kept",
-                    "lower learning_rate or clip, or look for extreme values in the data",
-                )
-            good = step
-            if step % self.interval == 0:
-                state, row = self._evaluate(state, step)
-                rows = [*rows, row]
-            report(step, self.total, rows[-1] if rows else None)
-            if checkpoints is not None and time.monotonic() - saved_at > _CHECKPOINT_SECONDS:
-                checkpoints.save(step, state, rows)
-                saved_at = time.monotonic()
+        saved_at, good = time.monotonic(), step
+        if step == 0 and not rows:  # the weights before the first step are a candidate too
+            state, row = self._evaluate(state, 0)
+            rows = [row]
+        with deferred_interrupt() as interrupt:
+            while step < self.total and not bool(jnp.all(state.stopped)):
+                stop = min(step + self.training.chunk, (step // self.interval + 1) * self.interval)
+                state = advance(state, step, min(stop, self.total))
+                step = min(stop, self.total)
+                if not _finite(state):
+                    raise _diverged(good, step)
+                good = step
+                if step % self.interval == 0:
+                    state, row = self._evaluate(state, step)
+                    rows = [*rows, row]
+                report(step, self.total, rows[-1])
+                due = time.monotonic() - saved_at > _CHECKPOINT_SECONDS
+                if checkpoints is not None and (due or interrupt.pressed):
+                    checkpoints.save(step, state, rows)
+                    saved_at = time.monotonic()
+                if interrupt.pressed:
+                    raise KeyboardInterrupt
         if checkpoints is not None:
             checkpoints.save(step, state, rows)
         if step % self.interval:  # epochs end between two evaluations: look, but keep no trace
@@ -184,7 +186,7 @@ class _Run:
         rows = st.n_rows(self.data)
         for i in range(start, stop):
             if i == start or i % self.length == 0:
-                epoch = i // self.length
+                epoch = jnp.asarray(i // self.length)
                 orders = jax.vmap(lambda key, e=epoch: st.epoch_order(key, e, rows))(self.keys)
             fixed = (self.data, self.keys, orders, jnp.asarray(i))
             state = st.single_step(
@@ -202,8 +204,9 @@ class _Run:
 
     def _evaluate(self, state: st.Member, step: int) -> tuple[st.Member, dict[str, Any]]:
         training = self.training
-        train_loss = np.asarray(state.loss_sum / state.steps[:, None])
-        norm = np.asarray(state.norm_sum / state.steps)
+        steps = np.maximum(np.asarray(state.steps), 1 if step else np.nan)
+        train_loss = np.asarray(state.loss_sum) / steps[:, None]
+        norm = np.asarray(state.norm_sum) / steps
         rate = np.asarray(state.rate)
         means, spread = None, None
         if self.validation is not None:
@@ -227,13 +230,19 @@ class _Run:
         row["validation_se"] = float("nan") if spread is None else spread
         for m in range(train_loss.shape[0]):
             row[f"train_loss_member_{m}"] = float(train_loss[m, 0])
-            row[f"validation_loss_member_{m}"] = (
-                float("nan") if means is None else float(means[m])
-            )
+            row[f"validation_loss_member_{m}"] = float("nan") if means is None else float(means[m])
         row["gradient_norm"] = float(norm.mean())
         row["rate"] = float(rate.mean())
         row["seconds"] = time.monotonic() - self.started
         return state, row
+
+
+def _diverged(good: int, step: int) -> DivergedError:
+    return DivergedError(
+        f"training diverged between steps {good} and {step}: a loss or gradient is not finite",
+        "the last good checkpoint is kept",
+        "lower learning_rate or clip, or look for extreme values in the data",
+    )
 
 
 def _finite(state: st.Member) -> bool:

@@ -168,9 +168,7 @@ def _average(average: PyTree, players: PyTree, decay: float, i: Array) -> PyTree
 
 def epoch_order(key: Key, epoch: Array, rows: int) -> Array:
     """Return the order `(rows,)` in which an epoch visits the rows."""
-    return jax.random.permutation(
-        jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), rows
-    )
+    return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), rows)
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -198,9 +196,7 @@ def advance(
     def epoch(e: Array, members: Member) -> Member:
         orders = jax.vmap(lambda key: epoch_order(key, e, rows))(keys)
         low, high = jnp.maximum(start, e * length), jnp.minimum(stop, (e + 1) * length)
-        return jax.lax.fori_loop(
-            low, high, lambda i, m: step(m, keys, orders, i, data), members
-        )
+        return jax.lax.fori_loop(low, high, lambda i, m: step(m, keys, orders, i, data), members)
 
     return jax.lax.fori_loop(start // length, -(-stop // length), epoch, members)
 

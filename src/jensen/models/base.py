@@ -1,7 +1,7 @@
 r"""Base distributions: where a flow's latent variable lives.
 
-    normal:      p(z) = Π_d N(z_d; 0, 1)
-    student-t:   p(z) = Π_d t(z_d; ν_d, 0, 1),   ν_d = ν_min + softplus(r_d), learnable tails
+normal:      p(z) = Π_d N(z_d; 0, 1)
+student-t:   p(z) = Π_d t(z_d; ν_d, 0, 1),   ν_d = ν_min + softplus(r_d), learnable tails
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from jensen._errors import InputError
 from jensen._typing import Array, Key
@@ -151,7 +150,7 @@ def SplineCoupling(
     linear: bool = False,
     base: Base | None = None,
 ) -> Flow:
-    """Return a flow of rational-quadratic spline couplings; arguments as `RealNVP` and the spline's.
+    """Return a flow of spline couplings; arguments as `RealNVP`, and `bins` and `bound`.
 
     Example:
         >>> float(SplineCoupling(jax.random.key(0), 2).log_prob(jnp.zeros(2))) < 0
@@ -272,8 +271,6 @@ def _coupling(
     base: Base | None,
 ) -> Flow:
     def layer(k: Key) -> Bijection:
-        return Coupling(
-            k, dim, transformer, hidden, context_dim=context_dim, activation=activation
-        )
+        return Coupling(k, dim, transformer, hidden, context_dim=context_dim, activation=activation)
 
     return _flow(key, dim, n_layers, layer, linear=linear, base=base)

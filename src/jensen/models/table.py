@@ -102,9 +102,7 @@ def _low_discrepancy(dim: int) -> np.ndarray:
 
 
 @eqx.filter_jit
-def score_block(
-    members: PyTree, vectors: Array, noise: np.ndarray | None
-) -> tuple[Array, Array]:
+def score_block(members: PyTree, vectors: Array, noise: np.ndarray | None) -> tuple[Array, Array]:
     """Return log p(y) `(B,)` of the mixture and its standard error `(B,)`, nats.
 
     Args:

@@ -18,6 +18,7 @@ sorted, not drawn at random, which makes the recursion above a sliding window.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -26,7 +27,7 @@ import numpy as np
 
 from jensen._typing import Array, Key
 from jensen.nn.activations import activation
-from jensen.nn.mlp import uniform_weights
+from jensen.nn.mlp import check_context, uniform_weights
 
 
 def hidden_degrees(width: int, dim: int, conditional: bool) -> np.ndarray:
@@ -96,16 +97,20 @@ class MaskedMLP(eqx.Module):
         self.context_weight = drawn[-1] if context_dim else None
 
     def __call__(self, x: Array, context: Array | None = None) -> Array:
-        """Return the parameters `(D, P)` for one example `(D,)` and its context."""
+        """Return the parameters `(D, P)` for one example `(D,)` and its context.
+
+        Raises:
+            InputError: if a context is missing, of another length, or not expected.
+        """
         act = activation(self.activation)
-        masks = self._masks()
+        masks, from_context = self._masks(), self._from_context(context)
         h = x
         for i, (mask, weight, bias) in enumerate(
             zip(masks[:-1], self.weights[:-1], self.biases[:-1], strict=True)
         ):
             a = (weight * mask) @ h + bias
-            if i == 0 and self.context_weight is not None:
-                a = a + self.context_weight @ context
+            if i == 0:
+                a = a + from_context
             h = h + act(a) if self.residual and i > 0 else act(a)
         out = (self.weights[-1] * masks[-1]) @ h
         return (out + self.biases[-1]).reshape(self.dim, self.n_params)
@@ -120,10 +125,7 @@ class MaskedMLP(eqx.Module):
         act = activation(self.activation)
         masks = self._masks()
         weights = [w * m for w, m in zip(self.weights, masks, strict=True)]
-        first_bias = self.biases[0]
-        if self.context_weight is not None:
-            first_bias = first_bias + self.context_weight @ context
-        biases = (first_bias, *self.biases[1:])
+        biases = (self.biases[0] + self._from_context(context), *self.biases[1:])
 
         def step(state: tuple[Array, ...], d: Array) -> tuple[tuple[Array, ...], Array]:
             h, layers = state[0], [state[0]]
@@ -146,6 +148,12 @@ class MaskedMLP(eqx.Module):
         """Return the state before any dimension is known: x and zero hidden layers."""
         return (x, *(jnp.zeros(w.shape[0], x.dtype) for w in self.weights[:-1]))
 
+    def _from_context(self, context: Array | None) -> Array | float:
+        """Return what the context adds to the first hidden layer."""
+        weight = self.context_weight
+        check_context(0 if weight is None else weight.shape[1], context)
+        return 0.0 if weight is None or context is None else weight @ context
+
     def _masks(self) -> tuple[np.ndarray, ...]:
         hidden = tuple(w.shape[0] for w in self.weights[:-1])
         return _masks(self.groups, self.n_params, hidden, self.context_weight is not None)
@@ -166,10 +174,7 @@ def _masks(
         np.repeat(np.arange(1, dim + 1), groups),
         *(hidden_degrees(width, dim, conditional) for width in hidden),
     ]
-    masks = [
-        (b[:, None] >= a[None, :]).astype(np.float32)
-        for a, b in zip(degrees[:-1], degrees[1:], strict=True)
-    ]
+    masks = [(b[:, None] >= a[None, :]).astype(np.float32) for a, b in pairwise(degrees)]
     last = (np.arange(1, dim + 1)[:, None] > degrees[-1][None, :]).astype(np.float32)
     return (*masks, np.repeat(last, n_params, axis=0))
 

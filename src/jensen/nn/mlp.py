@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jensen._errors import InputError
 from jensen._typing import Array, Key
 from jensen.nn.activations import activation
 
@@ -28,6 +29,17 @@ def uniform_weights(key: Key, shapes: list[tuple[int, int]], gains: list[float])
         draw[end - size : end].reshape(shape) * (3.0 * gain / max(shape[1], 1)) ** 0.5
         for end, size, shape, gain in zip(ends, sizes, shapes, gains, strict=True)
     ]
+
+
+def check_context(expected: int, context: Array | None) -> None:
+    """Raise InputError unless the context is a vector of the expected length (None for 0)."""
+    found = 0 if context is None else context.shape[-1]
+    if found != expected:
+        raise InputError(
+            f"this model expects a context of length {expected}, got {found}",
+            "context",
+            "pass the context it was built with (context_dim)",
+        )
 
 
 class MLP(eqx.Module):

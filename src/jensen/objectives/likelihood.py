@@ -55,11 +55,16 @@ class NegativeLogProb(eqx.Module):
 
     step: Array | None = None
 
-    def __call__(self, players: tuple[Density, ...], x: Array, key: Key) -> Array:
-        """Return -log p(x̃) `(B,)` for rows x `(B, D)`."""
+    def __call__(
+        self, players: tuple[Density, ...], batch: Array | tuple[Array, Array], key: Key
+    ) -> Array:
+        """Return -log p(x̃ | c) `(B,)` for rows x `(B, D)`, or rows and contexts `(B, C)`."""
+        x, context = batch if isinstance(batch, tuple) else (batch, None)
         if self.step is not None:
             x = dequantise(key, x, self.step)
-        return -jax.vmap(players[0].log_prob)(x)
+        if context is None:
+            return -jax.vmap(players[0].log_prob)(x)
+        return -jax.vmap(players[0].log_prob)(x, context)
 
 
 class Mean(eqx.Module):

@@ -1,0 +1,149 @@
+r"""A trained run applied to tables of any size: score, detect, sample, evaluate.
+
+Rows stream through in bounded memory, from any format to any format; the output is written whole
+or not at all. A row's figures depend on the row alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from jensen._errors import InputError
+from jensen.data.output import TableWriter, check_output
+from jensen.data.source import Source, open_table
+from jensen.evaluation.likelihood import mean_and_error, summarise
+from jensen.runs import Run
+
+Note = Callable[[str], None]
+"""Receives remarks in plain words."""
+
+
+def encoded(run: Run, source: Source, note: Note) -> Iterator[np.ndarray]:
+    """Yield the encoded rows of a table, block by block, checked against the run's columns."""
+    if run.schema.named and source.named:
+        extra = run.schema.extra_columns(source.names)
+        if extra:
+            shown = ", ".join(extra[:5]) + (", …" if len(extra) > 5 else "")
+            note(f"columns the model was not trained on are not used: {shown}")
+    row = 1
+    for batch in source.batches():
+        yield run.schema.encode(batch, label=source.label, first_row=row)
+        row += batch.num_rows
+
+
+def score_table(run: Run, data: Any, out: str | os.PathLike[str], note: Note) -> dict[str, Any]:
+    """Write `log_prob` and `log_prob_se` (nats), one row per row of `data`.
+
+    Returns:
+        `n`, `seconds`, `out`.
+
+    Raises:
+        InputError: for data or an output that cannot be used.
+    """
+
+    def columns(matrix: np.ndarray) -> dict[str, np.ndarray]:
+        log_prob, error = run.density.log_prob(matrix)
+        return {"log_prob": log_prob, "log_prob_se": error}
+
+    return _transform(run, data, out, note, columns)
+
+
+def detect_table(
+    run: Run, data: Any, alpha: float, out: str | os.PathLike[str], note: Note
+) -> dict[str, Any]:
+    """Write `log_prob`, `p_value` and `is_anomaly`, one row per row of `data`.
+
+    Returns:
+        `n`, `alpha`, `flagged`, `threshold`, `calibration_n`, `smallest_alpha`, `seconds`, `out`.
+
+    Raises:
+        InputError: for data, an output, or an α that cannot be used.
+    """
+    conformal = run.conformal
+    threshold = conformal.threshold(alpha)
+    flagged = 0
+
+    def columns(matrix: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal flagged
+        log_prob, _ = run.density.log_prob(matrix)
+        flags = conformal.flags(log_prob, alpha)
+        flagged += int(flags.sum())
+        p_value = conformal.p_values(log_prob)
+        return {"log_prob": log_prob, "p_value": p_value, "is_anomaly": flags}
+
+    done = _transform(run, data, out, note, columns)
+    return {
+        "n": done["n"],
+        "alpha": alpha,
+        "flagged": flagged,
+        "threshold": threshold,
+        "calibration_n": conformal.n,
+        "smallest_alpha": conformal.smallest_alpha,
+        "seconds": done["seconds"],
+        "out": done["out"],
+    }
+
+
+def _transform(
+    run: Run,
+    data: Any,
+    out: str | os.PathLike[str],
+    note: Note,
+    columns: Callable[[np.ndarray], dict[str, np.ndarray]],
+) -> dict[str, Any]:
+    started = time.monotonic()
+    source = open_table(data)
+    path = check_output(out, source.paths)
+    n = 0
+    with TableWriter(path) as writer:
+        for matrix in encoded(run, source, note):
+            writer.write(columns(matrix))
+            n += len(matrix)
+    return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
+
+
+def sample_table(run: Run, n: int, out: str | os.PathLike[str], seed: int) -> dict[str, Any]:
+    """Write `n` new rows in the columns and units of the training table.
+
+    Returns:
+        `n`, `seconds`, `out`.
+
+    Raises:
+        InputError: for n < 1 or an output that cannot be used.
+    """
+    started = time.monotonic()
+    if n < 1:
+        raise InputError(f"the number of rows must be at least 1, got {n}", "-n")
+    path = check_output(out)
+    with TableWriter(path) as writer:
+        writer.write(run.schema.decode(run.density.sample(n, seed)))
+    return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
+
+
+def log_probs(run: Run, data: Any, note: Note) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return log p of the run's density, its row error, and log p of the baseline, `(n,)` each."""
+    blocks = [
+        (*run.density.log_prob(matrix), run.baseline.log_prob(matrix))
+        for matrix in encoded(run, open_table(data), note)
+    ]
+    scores, errors, base = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    return scores, errors, base
+
+
+def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
+    """Return held-out figures of the rows of `data`, with the Gaussian baseline beside them."""
+    log_prob, error, base = log_probs(run, data, note)
+    density = run.density
+    dim = len(run.schema.continuous) + len(run.schema.categorical)
+    mean, se = mean_and_error(base)
+    _, difference = mean_and_error(log_prob - base)
+    return {
+        "run": str(run.folder),
+        **summarise(log_prob, error, density.kind, density.n_points, dim),
+        "gaussian": {"mean": mean, "se": se, "difference_se": difference},
+    }
