@@ -57,7 +57,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         bound: where splines end, in standard deviations.
         tails: base distribution, `normal` or `student-t`.
         members: flows trained side by side and mixed equally; None to choose by the rows.
-        epochs: passes over the training rows at most.
+        epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
         learning_rate: step size of Adam.
         weight_decay: decoupled weight decay.
@@ -86,11 +86,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         bound: float = 5.0,
         tails: str = "normal",
         members: int | None = None,
-        epochs: int = 400,
+        epochs: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
-        patience: int = 10,
+        patience: int = 15,
         random_state: Any = None,
     ) -> None:
         self.architecture = architecture

@@ -90,7 +90,7 @@ class Training:
     """An optimisation and when to evaluate, to slow down and to stop.
 
     Args:
-        epochs: passes over the data at most.
+        epochs: passes over the data at most; None for about 6,400 steps, but 5 to 400 passes.
         optimisation: how one step is made.
         evaluate_every: fewest steps between two evaluations (rounded up to whole epochs).
         patience: evaluations without a new best before the learning rate falls.
@@ -102,16 +102,29 @@ class Training:
         InputError: for a value outside its range.
     """
 
-    epochs: int = 400
+    epochs: int | None = None
     optimisation: Optimisation = Optimisation()
-    evaluate_every: int = 50
-    patience: int = 10
+    evaluate_every: int = 25
+    patience: int = 15
     reductions: int = 2
     reduction: float = 0.3
     chunk: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "evaluate_every", "patience", "chunk"):
+        for name in ("evaluate_every", "patience", "chunk"):
             _need(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _need(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _need(self.reductions >= 0, "reductions", self.reductions, "at least 0")
         _need(0 < self.reduction < 1, "reduction", self.reduction, "in (0, 1)")
+
+    def most_steps(self, steps_per_epoch: int) -> int:
+        """Return how many steps training makes at most.
+
+        Example:
+            >>> Training().most_steps(16), Training(epochs=3).most_steps(16)
+            (6400, 48)
+        """
+        epochs = self.epochs
+        if epochs is None:
+            epochs = min(max(-(-6400 // steps_per_epoch), 5), 400)
+        return epochs * steps_per_epoch

@@ -132,7 +132,7 @@ class _Run:
         self.training = training
         rows = st.n_rows(data)
         self.length = st.steps_per_epoch(rows, training.optimisation.batch_size)
-        self.total = training.epochs * self.length
+        self.total = training.most_steps(self.length)
         self.interval = self.length * -(-training.evaluate_every // self.length)
         self.started = time.monotonic()
         self.validation = None
