@@ -16,6 +16,7 @@ import numpy as np
 from jensen._errors import InputError
 from jensen.data.output import TableWriter, check_output
 from jensen.data.source import Source, open_table
+from jensen.data.split import check_seed
 from jensen.evaluation.likelihood import mean_and_error, summarise
 from jensen.runs import Run
 
@@ -114,11 +115,12 @@ def sample_table(run: Run, n: int, out: str | os.PathLike[str], seed: int) -> di
         `n`, `seconds`, `out`.
 
     Raises:
-        InputError: for n < 1 or an output that cannot be used.
+        InputError: for n < 1, a seed out of range, or an output that cannot be used.
     """
     started = time.monotonic()
     if n < 1:
         raise InputError(f"the number of rows must be at least 1, got {n}", "-n")
+    check_seed(seed)
     path = check_output(out)
     with TableWriter(path) as writer:
         writer.write(run.schema.decode(run.density.sample(n, seed)))
@@ -141,7 +143,9 @@ def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
     density = run.density
     dim = len(run.schema.continuous) + len(run.schema.categorical)
     mean, se = mean_and_error(base)
-    _, difference = mean_and_error(log_prob - base)
+    # where both say "impossible" (a new value in a constant column) neither is ahead
+    apart = np.subtract(log_prob, base, out=np.zeros_like(base), where=log_prob != base)
+    _, difference = mean_and_error(apart)
     return {
         "run": str(run.folder),
         **summarise(log_prob, error, density.kind, density.n_points, dim),

@@ -11,6 +11,8 @@ import json
 import math
 import os
 import sys
+import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -117,6 +119,9 @@ def fit(
         run = fit_run(
             data, out, model=model, settings=settings, seed=seed, resume=resume, report=progress
         )
+    constant = [run.schema.names[i] for i in run.schema.constant]
+    if constant:
+        note(f"constant in every row, so any other value is impossible: {', '.join(constant[:10])}")
     result = _fit_result(run)
     held_out, base = result["validation"], run.spec["figures"]["baseline"]
     _show(
@@ -246,6 +251,8 @@ def _use_compilation_cache() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(home) / "jensen" / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # a full disk or a damaged entry costs the time of compiling, nothing else
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -253,38 +260,40 @@ def _fail(message: str, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
+def _explained(error: BaseException) -> tuple[str, int]:
+    """Return the line that tells a user of an error, and the exit status."""
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return (
+            "interrupted — a run that was training goes on with the same command and --resume",
+            130,
+        )
+    if isinstance(error, JensenError):
+        return str(error), error.exit_status
+    if isinstance(error, OSError):
+        return f"{error.strerror or error} — {error.filename or 'a file'} — check path and space", 2
+    if isinstance(error, MemoryError):
+        return "not enough memory — this machine — use fewer rows or a smaller model", 2
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        return f"{usage()} — see jensen --help", 2
+    return (
+        f"an unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} — this is "
+        "a fault of jensen — please report it with the output of --debug",
+        70,
+    )
+
+
 def main() -> None:
     """Run the command line; every failure is one line and an exit status."""
     debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"] or ["--help"]
     _use_compilation_cache()
     try:
         status = typer.main.get_command(app).main(
             arguments, prog_name="jensen", standalone_mode=False
         )
-    except (KeyboardInterrupt, typer.Abort):
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no traceback for a user
         if debug:
-            raise
-        _fail(
-            "interrupted — a run that was training goes on with the same command and --resume", 130
-        )
-    except JensenError as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_status)
-    except OSError as error:
-        if debug:
-            raise
-        _fail(f"{error.strerror or error} — {error.filename or 'a file'} — check path and space", 2)
-    except Exception as error:  # the last line of defence: no traceback for a user
-        if debug:
-            raise
-        usage = getattr(error, "format_message", None)
-        if usage is not None:
-            _fail(f"{usage()} — see jensen --help", 2)
-        _fail(
-            f"an unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} — this is "
-            "a fault of jensen — please report it with the output of --debug",
-            70,
-        )
+            traceback.print_exc()
+        _fail(*_explained(error))
     raise SystemExit(status if isinstance(status, int) else 0)

@@ -10,6 +10,7 @@ score does not depend on the rows scored with it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jensen.anomaly.calibrate import Conformal, check_alpha
 from jensen.data.schema import Schema, read
 from jensen.data.source import open_table
-from jensen.data.split import calibration_size, split_rows
+from jensen.data.split import calibration_size, check_seed, split_rows
 from jensen.fitting import Recipe, fit_table
 
 _LARGEST_SEED = np.iinfo(np.int32).max
@@ -30,6 +31,7 @@ _LARGEST_SEED = np.iinfo(np.int32).max
 def _seed(random_state: Any) -> int:
     """Return an integer seed: the given one, or one drawn from a generator."""
     if isinstance(random_state, int | np.integer):
+        check_seed(int(random_state))
         return int(random_state)
     return int(check_random_state(random_state).randint(_LARGEST_SEED))
 
@@ -153,7 +155,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 blocks.append(schema.encode(batch, label="X", first_row=row))
                 row += batch.num_rows
             return np.concatenate(blocks)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return log p(x) `(n,)` in nats, one figure per row of X; higher is more normal."""
@@ -188,7 +190,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     `fit` keeps calibration rows away from the density and turns scores into p-values by split
     conformal prediction (`jensen.anomaly.calibrate`): a new normal row is flagged with probability
-    at most α, whatever the density.
+    at most α, whatever the density. Where there are too few rows to reach α, `fit` warns and no row
+    is flagged.
 
     Args:
         estimator: a density with `score_samples`, higher = more normal; cloned and fitted to the
@@ -228,7 +231,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         size = min(calibration_size(n, self.alpha), n - 1)
         order = np.random.default_rng([seed, n]).permutation(n)
         held, rest = np.sort(order[:size]), np.sort(order[size:])
-        estimator = FlowDensity() if self.estimator is None else clone(self.estimator)
+        estimator: Any = FlowDensity() if self.estimator is None else clone(self.estimator)
         if "random_state" in estimator.get_params() and estimator.random_state is None:
             estimator.set_params(random_state=seed)
         if mixed:
@@ -238,6 +241,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.estimator_ = estimator.fit(_take(values, rest))
         self.conformal_ = Conformal(self.estimator_.score_samples(_take(values, held)))
         self.n_calibration_ = self.conformal_.n
+        if self.alpha < self.conformal_.smallest_alpha:
+            warnings.warn(
+                f"alpha {self.alpha:g} is below {self.conformal_.smallest_alpha:.4g}, the smallest "
+                f"that {self.n_calibration_} calibration rows can reach: no row will be flagged",
+                stacklevel=2,
+            )
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -259,18 +268,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def offset_(self) -> float:
         """The threshold t: a row is flagged when its score is below t.
 
-        Raises:
-            ValueError: if α is below the smallest that the calibration rows can reach.
+        -inf where α is below the smallest that the calibration rows reach: then no p-value is at
+        most α, so that no row is flagged (`fit` has warned).
         """
-        return self._conformal().threshold(self.alpha)
+        conformal = self._conformal()
+        check_alpha(self.alpha)
+        unreachable = self.alpha < conformal.smallest_alpha
+        return -np.inf if unreachable else conformal.threshold(self.alpha)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return score - t `(n,)`: negative where flagged."""
-        return self.score_samples(X) - self.offset_
+        scores, offset = self.score_samples(X), self.offset_
+        return np.full(len(scores), np.inf) if np.isneginf(offset) else scores - offset
 
     def predict(self, X: Any) -> np.ndarray:
         """Return +1 (normal) or -1 (flagged at level α) for each row `(n,)`."""
-        return np.where(self._conformal().flags(self.score_samples(X), self.alpha), -1, 1)
+        return np.where(self.score_samples(X) < self.offset_, -1, 1)
 
 
 def _rows_of(X: Any) -> Any:

@@ -2,7 +2,7 @@ r"""Fitting a table: the recipe (what a user can set), and the run of the engine
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,8 +32,8 @@ class Recipe:
         training: its optimisation, evaluation and stopping.
     """
 
-    options: FlowOptions = FlowOptions()
-    training: Training = Training()
+    options: FlowOptions = field(default_factory=FlowOptions)
+    training: Training = field(default_factory=Training)
 
     @staticmethod
     def names() -> dict[str, Any]:

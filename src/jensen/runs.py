@@ -14,7 +14,6 @@ data, options and seed alone: a killed and resumed run gives the same bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from dataclasses import dataclass, replace
@@ -28,21 +27,21 @@ import numpy as np
 
 from jensen._errors import DivergedError, InputError, nearest
 from jensen.anomaly.calibrate import Conformal
-from jensen.data.output import TableWriter, write_bytes, write_text
+from jensen.data.output import TableWriter, write_bytes
 from jensen.data.preprocess import Preprocess
 from jensen.data.schema import Schema, fingerprint, read
 from jensen.data.source import Source, open_table
-from jensen.data.split import Split, split_rows
+from jensen.data.split import Split, check_seed, split_rows
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.evaluation.likelihood import Gaussian, fit_gaussian, mean_and_error
 from jensen.fitting import MODELS, Recipe, fit_table, flow_init
 from jensen.models.table import TableDensity
-
-FORMAT = 1
-"""Version of the run folder; a newer one is refused."""
+from jensen.spec import FORMAT, read_spec, versions, write_spec
 
 _HELD_OUT_ROWS = 2000
+_FEWEST_ROWS = 3  # one to train on, one to stop by, one to calibrate on
+_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,6 @@ class Run:
     def schema(self) -> Schema:
         """The columns of the training table."""
         return self.density.preprocess.schema
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    from importlib.metadata import version
-
-    return {
-        name: version(name) for name in ("jensen", "jax", "jaxlib", "equinox", "optax", "numpy")
-    }
 
 
 def fit_run(
@@ -113,16 +103,24 @@ def fit_run(
             f"choose one of {', '.join(MODELS)}",
         )
     recipe = Recipe.from_settings(settings or {})
+    check_seed(seed)
+    folder = _checked(Path(folder), resume)
     source = open_table(data)
     schema, matrix = read(source)
-    folder = _prepared(Path(folder), resume)
+    if len(matrix) < _FEWEST_ROWS:
+        raise InputError(
+            f"there are only {len(matrix)} rows",
+            source.label,
+            f"a run needs at least {_FEWEST_ROWS}, and wants hundreds",
+        )
     spec = _new_spec(source, schema, matrix, model, recipe, seed)
     if resume and (folder / "spec.json").exists():
         spec = _continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
     recipe = Recipe.from_settings(spec["recipe"])
-    _write_spec(folder, spec)
+    _make(folder)
+    write_spec(folder, spec)
     split = split_rows(len(matrix), spec["seed"], calibrate=True)
     checkpoints = Checkpoints(folder / "checkpoints")
     started = time.monotonic()
@@ -137,7 +135,7 @@ def fit_run(
             report=report,
         )
     except DivergedError as error:
-        _write_spec(folder, {**spec, "status": "diverged"})
+        write_spec(folder, {**spec, "status": "diverged"})
         raise DivergedError(error.what, str(folder), error.mend) from error
     finally:
         checkpoints.close()
@@ -153,7 +151,7 @@ def fit_run(
         "stopped_early": result.stopped_early,
         "figures": _figures(run, matrix, split),
     }
-    _write_spec(folder, spec)
+    write_spec(folder, spec)
     return replace(run, spec=spec)
 
 
@@ -164,14 +162,14 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
         InputError: if the folder is missing, unfinished, truncated, changed, or of a newer format.
     """
     folder = Path(folder)
-    spec = _read_spec(folder)
+    spec = read_spec(folder)
     if spec["status"] != "complete":
         raise InputError(
             f"this run is not finished (status: {spec['status']})",
             str(folder),
             "run the same `jensen fit` with --resume",
         )
-    path = folder / spec["weights"]["file"]
+    path = folder / _WEIGHTS
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -187,22 +185,33 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     return _loaded(folder, spec, data)
 
 
-def _prepared(folder: Path, resume: bool) -> Path:
-    """Return the folder, made where needed; refuse one that holds something else."""
+def _checked(folder: Path, resume: bool) -> Path:
+    """Return the folder; refuse one that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise InputError("the run folder is a file", str(folder), "choose another --out")
-    if (folder / "spec.json").exists() and not resume:
-        raise InputError(
-            "the folder already holds a run",
-            str(folder),
-            "choose another --out, or go on with --resume",
-        )
-    if folder.exists() and any(folder.iterdir()) and not (folder / "spec.json").exists():
-        inside = {p.name for p in folder.iterdir()}
-        if not (resume and inside <= {"checkpoints"}):
+    if (folder / "spec.json").exists():
+        if not resume:
             raise InputError(
-                "the folder is not empty and holds no run", str(folder), "choose another --out"
+                "the folder already holds a run",
+                str(folder),
+                "choose another --out, or go on with --resume",
             )
+    elif folder.exists() and not _empty(folder):
+        raise InputError(
+            "the folder is not empty and holds no run", str(folder), "choose another --out"
+        )
+    return folder
+
+
+def _empty(folder: Path) -> bool:
+    """Return whether the folder is empty, or as a run leaves it that ended before its spec."""
+    inside = list(folder.iterdir())
+    if [path.name for path in inside] == ["checkpoints"] and inside[0].is_dir():
+        inside = list(inside[0].iterdir())
+    return not inside
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoints").mkdir(exist_ok=True)
@@ -210,7 +219,6 @@ def _prepared(folder: Path, resume: bool) -> Path:
         raise InputError(
             f"cannot make the run folder ({error.strerror})", str(folder), "choose another --out"
         ) from error
-    return folder
 
 
 def _new_spec(
@@ -243,7 +251,7 @@ def _new_spec(
 
 def _continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Return the spec to go on with: the folder's, with more epochs if these were asked for."""
-    old = _read_spec(folder)
+    old = read_spec(folder)
     if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
         raise InputError(
             "the data is not what this run was trained on",
@@ -287,8 +295,8 @@ def _finished(
         arrays[f"baseline.frequencies.{i}"] = table
     arrays["calibration.scores"] = scores
     data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
-    write_bytes(folder / "model.safetensors", data)
-    weights = {"file": "model.safetensors", "sha256": hashlib.sha256(data).hexdigest()}
+    write_bytes(folder / _WEIGHTS, data)
+    weights = {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()}
     return _loaded(folder, {**spec, "weights": weights}, data)
 
 
@@ -308,30 +316,40 @@ def _loaded(folder: Path, spec: dict[str, Any], data: bytes) -> Run:
     recipe = Recipe.from_settings(spec["recipe"])
     try:
         arrays = load(data)
+        names = ("mean", "scale", "step", "constants")
         preprocess = Preprocess(
-            *(arrays[f"preprocess.{name}"] for name in ("mean", "scale", "step", "constants")),
-            schema,
+            **{name: arrays[f"preprocess.{name}"] for name in names}, schema=schema
         )
         whiten = arrays["baseline.whiten"]
         members = _skeleton(recipe, schema, whiten)
         filled = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: (
-                jnp.asarray(arrays[f"model{jax.tree_util.keystr(path)}"])
-                if isinstance(leaf, jax.ShapeDtypeStruct)
-                else leaf
-            ),
-            members,
+            lambda path, leaf: _filled(arrays, path, leaf), members
         )
         frequencies = tuple(
             arrays[f"baseline.frequencies.{i}"] for i in range(len(schema.categorical))
         )
         conformal = Conformal(arrays["calibration.scores"])
-    except (KeyError, SafetensorError) as error:
+        if len(preprocess.mean) != len(schema.continuous) or len(preprocess.constants) != len(
+            schema.constant
+        ):
+            raise ValueError("the columns")
+    except (KeyError, ValueError, SafetensorError) as error:
         raise InputError(
             f"the weights do not fit the spec ({error})", str(folder), "train again"
         ) from error
     density = TableDensity(filled, preprocess)
     return Run(folder, spec, density, Gaussian(preprocess, whiten, frequencies), conformal)
+
+
+def _filled(arrays: dict[str, np.ndarray], path: Any, leaf: Any) -> Any:
+    """Return the array of a leaf of the skeleton; other leaves as they are."""
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    name = f"model{jax.tree_util.keystr(path)}"
+    array = arrays[name]
+    if array.shape != leaf.shape or array.dtype != leaf.dtype:
+        raise ValueError(f"{name} is {array.shape}, not {leaf.shape}")
+    return jnp.asarray(array)
 
 
 def _skeleton(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> Any:
@@ -369,48 +387,3 @@ def _write_held_out(folder: Path, schema: Schema, matrix: np.ndarray, split: Spl
     rows = np.concatenate([split.calibration[:_HELD_OUT_ROWS], split.validation[:_HELD_OUT_ROWS]])
     with TableWriter(folder / "heldout.parquet") as writer:
         writer.write(schema.decode(matrix[rows]))
-
-
-def _checksum(spec: dict[str, Any]) -> str:
-    content = {name: value for name, value in spec.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _write_spec(folder: Path, spec: dict[str, Any]) -> None:
-    plain = json.loads(json.dumps(spec))
-    plain["checksum"] = _checksum(plain)
-    write_text(folder / "spec.json", json.dumps(plain, indent=1, sort_keys=True) + "\n")
-
-
-def _read_spec(folder: Path) -> dict[str, Any]:
-    path = folder / "spec.json"
-    if not folder.is_dir():
-        raise InputError("there is no such run folder", str(folder), "give the --out of a fit")
-    if not path.exists():
-        raise InputError(
-            "this folder is not a run (no spec.json)", str(folder), "give the --out of a fit"
-        )
-    try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-        format_, status = spec["format"], spec["status"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "spec.json is damaged", str(path), "restore the file or train again"
-        ) from error
-    if not isinstance(format_, int) or format_ > FORMAT:
-        raise InputError(
-            f"this run has format {format_}, newer than {FORMAT}",
-            str(path),
-            "install a newer jensen",
-        )
-    if spec.get("checksum") != _checksum(spec) or status not in (
-        "training",
-        "diverged",
-        "complete",
-    ):
-        raise InputError(
-            "spec.json was changed after the run wrote it",
-            str(path),
-            "restore the file or train again",
-        )
-    return spec

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -76,7 +77,8 @@ class Conformal:
         # the tolerance keeps α = 0.05, n = 19 exact: 0.05 * 20 is 1 up to rounding
         allowed = math.floor(alpha * (self.n + 1) + 1e-9)
         if allowed < 1:
-            needed = math.ceil(1.0 / alpha - 1e-9) - 1
+            rows = 1.0 / alpha - 1.0
+            needed = math.ceil(rows - 1e-9) if rows < 1e12 else f"{rows:.3g}"
             raise InputError(
                 f"alpha {alpha:g} is below {self.smallest_alpha:.4g}, the smallest that "
                 f"{self.n} calibration rows can reach",
@@ -92,7 +94,7 @@ class Conformal:
 
 def check_alpha(alpha: float) -> None:
     """Raise InputError unless α is a number in (0, 1)."""
-    if not (isinstance(alpha, int | float) and 0.0 < alpha < 1.0):
+    if not (isinstance(alpha, Real) and 0.0 < alpha < 1.0):
         raise InputError(
             f"alpha must lie strictly between 0 and 1, got {alpha}",
             "alpha",

@@ -106,7 +106,9 @@ def fit_preprocess(schema: Schema, matrix: np.ndarray) -> Preprocess:
     mean = values.mean(axis=0)
     scale = np.sqrt(values.var(axis=0) + step**2 / 12.0)
     # a column that varies only outside the training rows has no spread here: give it its own size
-    scale = np.where(scale > 0, scale, np.maximum(np.abs(mean), 1.0) * 1e-3)
+    # (its whole size where one training row shows no spread of any column)
+    size = np.maximum(np.abs(mean), 1.0) * (1e-3 if len(values) > 1 else 1.0)
+    scale = np.where(scale > 0, scale, size)
     return Preprocess(mean, scale, step, matrix[0, list(schema.constant)], schema)
 
 
@@ -122,6 +124,8 @@ def whitening(preprocess: Preprocess, vectors: np.ndarray) -> np.ndarray:
     d = len(preprocess.mean)
     if d == 0:
         return np.zeros((0, 0))
+    if len(vectors) < 2:  # one row says nothing of a covariance
+        return np.eye(d)
     shrunk, _ = ledoit_wolf(np.asarray(vectors[:, :d], np.float64), assume_centered=True)
     covariance = shrunk + np.diag(preprocess.noise**2 / 12.0) + _RIDGE * np.eye(d)
     return np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jensen._errors import InputError
+
 
 @dataclass(frozen=True)
 class Split:
@@ -20,6 +22,14 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     calibration: np.ndarray
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError unless the seed lies in [0, 2³²)."""
+    if not 0 <= seed < 2**32:
+        raise InputError(
+            f"the seed must lie in 0..{2**32 - 1}, got {seed}", "seed", "for example seed 0"
+        )
 
 
 def exact_size(target: float) -> int:
@@ -38,14 +48,18 @@ def exact_size(target: float) -> int:
 def calibration_size(n: int, alpha: float | None = None) -> int:
     """Return how many of n rows to keep for calibration.
 
-    A fifth of a small table, a tenth of a large one, at most 4,999; where that does not reach
-    `alpha`, as many as reach it, if that leaves half of the rows.
+    A fifth of a small table, a tenth of a large one, at most 4,999; but 19 rows from 50 on, and 9
+    from 20 on; where that does not reach `alpha`, as many as reach it, if half of the rows is left.
 
     Example:
-        >>> calibration_size(5000), calibration_size(250), calibration_size(40, alpha=0.05)
+        >>> calibration_size(5000), calibration_size(250), calibration_size(60)
         (499, 39, 19)
     """
     size = exact_size(min(0.2 * n, max(199.0, 0.1 * n), 4999.0))
+    for least, rows in ((19, 50), (9, 20)):  # reach 5%, or at least 10%, also on a small table
+        if n >= rows:
+            size = max(size, least)
+            break
     if alpha is not None:
         needed = math.ceil(1 / alpha - 1e-9) - 1
         if size < needed <= n // 2:

@@ -8,6 +8,7 @@ leaves the one before. The newest two are kept.
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,12 @@ class Checkpoints:
                     state=args.StandardSave(leaves), metrics=args.JsonSave({"rows": metrics})
                 ),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # Orbax tells a full disk as a ValueError
+            for half in self.folder.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(half, ignore_errors=True)
+            reason = _reason(str(error))
             raise InputError(
-                "cannot write a checkpoint", str(self.folder), f"free some space ({error})"
+                f"cannot write a checkpoint: {reason}", str(self.folder), "free some space"
             ) from error
 
     def latest(self) -> int | None:
@@ -78,7 +82,7 @@ class Checkpoints:
         target = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         args = self._ocp.args
         try:
-            found = self._manager.restore(
+            found: Any = self._manager.restore(
                 step,
                 args=args.Composite(state=args.StandardRestore(target), metrics=args.JsonRestore()),
             )
@@ -94,3 +98,8 @@ class Checkpoints:
     def close(self) -> None:
         """Release what Orbax holds."""
         self._manager.close()
+
+
+def _reason(text: str) -> str:
+    """Return what the operating system said, from a message of many parts."""
+    return text.rpartition(": ")[2].partition(" [")[0] or text

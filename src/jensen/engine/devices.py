@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jensen._typing import PyTree
 
@@ -13,7 +13,7 @@ from jensen._typing import PyTree
 @cache
 def mesh() -> Mesh:
     """Return the one-dimensional mesh of all local devices."""
-    return jax.make_mesh((jax.local_device_count(),), ("batch",))
+    return jax.make_mesh((jax.local_device_count(),), ("batch",), axis_types=(AxisType.Auto,))
 
 
 def shard_batch(batch: PyTree) -> PyTree:

@@ -2,6 +2,7 @@ r"""Progress: a bar on a terminal, plain lines elsewhere, always on standard err
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -48,8 +49,10 @@ class Progress:
     def __call__(self, step: int, total: int, row: dict[str, Any] | None) -> None:
         """Show step `step` of at most `total`, and the newest losses."""
         text = self.label
-        if row is not None:
-            text += f"  train {row['train_loss']:.4f}  validation {row['validation_loss']:.4f} nats"
+        for name in ("train", "validation"):
+            loss = math.nan if row is None else row[f"{name}_loss"]
+            if not math.isnan(loss):  # before the first step, or without validation rows
+                text += f"  {name} {loss:.4f} nats"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, total=total, description=text)
         elif time.monotonic() - self._last >= self.every:

@@ -59,7 +59,9 @@ class Member(NamedTuple):
 
 def member_keys(seed: int, members: int) -> Key:
     """Return one key per member, a pure function of (seed, member)."""
-    return jax.vmap(lambda m: jax.random.fold_in(jax.random.key(seed), m))(jnp.arange(members))
+    return jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))(
+        jax.random.key(seed), jnp.arange(members)
+    )
 
 
 @eqx.filter_jit
@@ -79,7 +81,7 @@ def initial_members(arrays: tuple[PyTree, ...], optimisation: Optimisation) -> M
         return Member(
             weights=weights,
             best=weights,
-            best_loss=jnp.full((), jnp.inf),
+            best_loss=jnp.inf * jnp.ones(()),
             best_step=count,
             rate=jnp.ones(()),
             since=count,
@@ -226,8 +228,8 @@ def single_step(
 @eqx.filter_jit
 def check(
     members: Member, static: tuple[Any, ...], data: PyTree, keys: Key, validate: Callable
-) -> Array:
-    """Return the validation losses `(E, rows)` of the members' moving averages.
+) -> tuple[Array, Array]:
+    """Return the mean validation loss `(E,)` of the members' moving averages, and its error.
 
     The key is the member's and the same at every evaluation: losses of two evaluations differ by
     the weights alone.
@@ -237,7 +239,10 @@ def check(
         players = eqx.combine(member.weights.average, static)
         return validate(players, data, jax.random.fold_in(key, _CHECK))
 
-    return over_members(one, (0, 0))(members, keys)
+    losses = over_members(one, (0, 0))(members, keys)
+    losses = losses.reshape(losses.shape[0], -1)
+    error = jnp.mean(jnp.std(losses, axis=1)) / losses.shape[1] ** 0.5
+    return jnp.mean(losses, axis=1), error
 
 
 @eqx.filter_jit

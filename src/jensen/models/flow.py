@@ -48,7 +48,7 @@ class Flow(eqx.Module):
     Example:
         >>> flow = RealNVP(jax.random.key(0), 2, n_layers=2, hidden=(8,))
         >>> x, log_prob = flow.sample_and_log_prob(jax.random.key(1))
-        >>> bool(jnp.allclose(flow.log_prob(x), log_prob, atol=1e-5))
+        >>> bool(jax.numpy.allclose(flow.log_prob(x), log_prob, atol=1e-5))
         True
     """
 
@@ -129,7 +129,7 @@ def RealNVP(
         base: distribution of z; standard normal if None.
 
     Example:
-        >>> float(RealNVP(jax.random.key(0), 2).log_prob(jnp.zeros(2))) < 0
+        >>> float(RealNVP(jax.random.key(0), 2).log_prob(jax.numpy.zeros(2))) < 0
         True
     """
     return _coupling(
@@ -153,7 +153,7 @@ def SplineCoupling(
     """Return a flow of spline couplings; arguments as `RealNVP`, and `bins` and `bound`.
 
     Example:
-        >>> float(SplineCoupling(jax.random.key(0), 2).log_prob(jnp.zeros(2))) < 0
+        >>> float(SplineCoupling(jax.random.key(0), 2).log_prob(jax.numpy.zeros(2))) < 0
         True
     """
     spline = SplineTransformer(bins, bound)

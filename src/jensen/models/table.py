@@ -98,11 +98,13 @@ def _low_discrepancy(dim: int) -> np.ndarray:
     """Return M scrambled Sobol points `(M, dim)` in (-½, ½), always the same."""
     from scipy.stats import qmc
 
-    return qmc.Sobol(dim, seed=0).random(N_NOISE) - 0.5
+    return qmc.Sobol(dim, rng=0).random(N_NOISE) - 0.5
 
 
 @eqx.filter_jit
-def score_block(members: PyTree, vectors: Array, noise: np.ndarray | None) -> tuple[Array, Array]:
+def score_block(
+    members: PyTree, vectors: Array | np.ndarray, noise: np.ndarray | None
+) -> tuple[Array, Array]:
     """Return log p(y) `(B,)` of the mixture and its standard error `(B,)`, nats.
 
     Args:

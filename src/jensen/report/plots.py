@@ -110,13 +110,12 @@ def likelihood_bars(entries: Sequence[tuple[str, float, float]]) -> Figure:
     colours = [BLUE, *[GREY] * (len(entries) - 1)]
     shapes = ["o", *["s"] * (len(entries) - 1)]
     for row, (_, mean, se) in enumerate(entries):
-        known = np.isfinite(se)
         text = with_error(mean, se)
         if np.isfinite(mean):
             ax.errorbar(
                 mean,
                 row,
-                xerr=1.96 * se if known else None,
+                xerr=1.96 * se if np.isfinite(se) else None,
                 fmt=shapes[row],
                 color=colours[row],
                 capsize=4,

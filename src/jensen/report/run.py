@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jensen._errors import InputError
 from jensen.apply import Note, encoded, log_probs
 from jensen.data.source import Source, open_table
 from jensen.evaluation.likelihood import mean_and_error
@@ -93,9 +94,9 @@ def _held_out(run: Run) -> np.ndarray:
 def _subtitle(run: Run, origin: str, n: int) -> str:
     split, data = run.spec["split"], run.spec["data"]
     return (
-        f"Fitted to {split['train']:,} of the {data['rows']:,} rows of {data['source']}, stopped by "
-        f"{split['validation']:,}, calibrated on {split['calibration']:,}; held-out figures from "
-        f"{n:,} rows ({origin})."
+        f"Fitted to {split['train']:,} of the {data['rows']:,} rows of {data['source']}, stopped "
+        f"by {split['validation']:,}, calibrated on {split['calibration']:,}; held-out figures "
+        f"from {n:,} rows ({origin})."
     )
 
 
@@ -129,12 +130,18 @@ def _model_facts(run: Run) -> list[tuple[str, object]]:
 
 
 def _metrics(run: Run) -> dict[str, np.ndarray] | None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = run.folder / "metrics.parquet"
     if not path.exists():
         return None
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            "the metrics of the run are damaged", str(path), "remove or restore the file"
+        ) from error
     columns = {name: table[name].to_numpy() for name in table.column_names}
     members = range(run.spec["recipe"]["members"])
     return {
