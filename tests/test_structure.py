@@ -48,9 +48,7 @@ def imported_rooms(tree: ast.AST) -> set[str]:
             found.update(names)
         elif isinstance(node, ast.Import):
             found.update(
-                alias.name.split(".")[1]
-                for alias in node.names
-                if alias.name.startswith("jensen.")
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("jensen.")
             )
     return found
 
@@ -90,9 +88,7 @@ def test_every_public_name_loads() -> None:
 def uses(path: Path, name: str) -> bool:
     """Return whether a module calls the bare function `name`."""
     return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == name
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
         for node in ast.walk(parsed(path))
     )
 

@@ -123,7 +123,8 @@ def sample_table(run: Run, n: int, out: str | os.PathLike[str], seed: int) -> di
     check_seed(seed)
     path = check_output(out)
     with TableWriter(path) as writer:
-        writer.write(run.schema.decode(run.density.sample(n, seed)))
+        for rows in run.density.sample_blocks(n, seed):
+            writer.write(run.schema.decode(rows))
     return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
 
 

@@ -241,7 +241,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.estimator_ = estimator.fit(_take(values, rest))
         self.conformal_ = Conformal(self.estimator_.score_samples(_take(values, held)))
         self.n_calibration_ = self.conformal_.n
-        if self.alpha < self.conformal_.smallest_alpha:
+        if not self.conformal_.reaches(self.alpha):
             warnings.warn(
                 f"alpha {self.alpha:g} is below {self.conformal_.smallest_alpha:.4g}, the smallest "
                 f"that {self.n_calibration_} calibration rows can reach: no row will be flagged",
@@ -273,8 +273,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         conformal = self._conformal()
         check_alpha(self.alpha)
-        unreachable = self.alpha < conformal.smallest_alpha
-        return -np.inf if unreachable else conformal.threshold(self.alpha)
+        return conformal.threshold(self.alpha) if conformal.reaches(self.alpha) else -np.inf
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return score - t `(n,)`: negative where flagged."""

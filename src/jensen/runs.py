@@ -118,9 +118,15 @@ def fit_run(
         spec = _continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
-    recipe = Recipe.from_settings(spec["recipe"])
     _make(folder)
     write_spec(folder, spec)
+    return _trained(folder, spec, schema, matrix, report)
+
+
+def _trained(
+    folder: Path, spec: dict[str, Any], schema: Schema, matrix: np.ndarray, report: Report
+) -> Run:
+    """Train what the spec says, write the folder's other files, and return the finished run."""
     split = split_rows(len(matrix), spec["seed"], calibrate=True)
     checkpoints = Checkpoints(folder / "checkpoints")
     started = time.monotonic()
@@ -128,7 +134,7 @@ def fit_run(
         density, result = fit_table(
             schema,
             matrix,
-            recipe,
+            Recipe.from_settings(spec["recipe"]),
             seed=spec["seed"],
             split=split,
             checkpoints=checkpoints,
@@ -139,14 +145,13 @@ def fit_run(
         raise DivergedError(error.what, str(folder), error.mend) from error
     finally:
         checkpoints.close()
-    seconds = spec["seconds"] + time.monotonic() - started
     run = _finished(folder, spec, density, matrix, split)
     _write_metrics(folder, result.metrics)
     _write_held_out(folder, schema, matrix, split)
     spec = {
         **run.spec,
         "status": "complete",
-        "seconds": seconds,
+        "seconds": spec["seconds"] + time.monotonic() - started,
         "steps": result.steps,
         "stopped_early": result.stopped_early,
         "figures": _figures(run, matrix, split),

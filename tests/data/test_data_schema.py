@@ -125,7 +125,7 @@ def test_columns_by_position_where_a_side_has_no_names():
 
 def test_missing_columns():
     schema = Schema(tuple(Column(n, "continuous") for n in ("alpha", "beta", "gamma")))
-    with pytest.raises(InputError, match=r"columns 'beta', 'gamma' missing .did you mean 'betta'"):
+    with pytest.raises(InputError, match=r"missing columns: 'beta', 'gamma' .did you mean 'betta'"):
         schema.encode(batch(alpha=[1.0], betta=[1.0], c=[1.0]), label="new.csv")
 
 

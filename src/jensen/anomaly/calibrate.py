@@ -74,9 +74,7 @@ class Conformal:
             InputError: for α outside (0, 1), or below the smallest that n rows can reach.
         """
         check_alpha(alpha)
-        # the tolerance keeps α = 0.05, n = 19 exact: 0.05 * 20 is 1 up to rounding
-        allowed = math.floor(alpha * (self.n + 1) + 1e-9)
-        if allowed < 1:
+        if not self.reaches(alpha):
             rows = 1.0 / alpha - 1.0
             needed = math.ceil(rows - 1e-9) if rows < 1e12 else f"{rows:.3g}"
             raise InputError(
@@ -85,7 +83,15 @@ class Conformal:
                 "alpha",
                 f"use alpha ≥ {self.smallest_alpha:.4g}, or calibrate on at least {needed} rows",
             )
-        return float(self.scores[allowed - 1])
+        return float(self.scores[self._allowed(alpha) - 1])
+
+    def reaches(self, alpha: float) -> bool:
+        """Return whether there are enough calibration rows for some p-value to be at most α."""
+        return self._allowed(alpha) >= 1
+
+    def _allowed(self, alpha: float) -> int:
+        # the tolerance keeps α = 0.05, n = 19 exact: 0.05 * 20 is 1 up to rounding
+        return math.floor(alpha * (self.n + 1) + 1e-9)
 
     def flags(self, scores: np.ndarray, alpha: float) -> np.ndarray:
         """Return whether each score is flagged at level α, `(m,)` of bool."""

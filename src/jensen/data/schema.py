@@ -152,7 +152,7 @@ class Schema:
         shown = ", ".join(map(repr, absent[:5])) + (", …" if len(absent) > 5 else "")
         hint = nearest(absent[0], self.extra_columns(place))
         raise InputError(
-            f"the column{'s' if len(absent) > 1 else ''} {shown} missing{hint}",
+            f"missing column{'s' if len(absent) > 1 else ''}: {shown}{hint}",
             label,
             "give the columns the model was trained on, under the same names",
         )

@@ -151,6 +151,8 @@ class _Run:
         if step == 0 and not rows:  # the weights before the first step are a candidate too
             state, row = self._evaluate(state, 0)
             rows = [row]
+            if checkpoints is not None:
+                checkpoints.save(0, state, rows)
         with deferred_interrupt() as interrupt:
             while step < self.total and not np.all(np.asarray(state.stopped)):
                 stop = min(step + self.training.chunk, (step // self.interval + 1) * self.interval)

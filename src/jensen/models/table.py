@@ -15,6 +15,7 @@ with it, on their order, or on how many there are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,13 +77,15 @@ class TableDensity:
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Return `n` new encoded rows `(n, columns)`; the first rows do not depend on n."""
+        empty = np.empty((0, len(self.preprocess.schema.columns)))
+        return np.concatenate([empty, *self.sample_blocks(n, seed)])
+
+    def sample_blocks(self, n: int, seed: int) -> Iterator[np.ndarray]:
+        """Yield the rows of `sample` block by block, `(≤ BLOCK, columns)` each."""
         key = jax.random.key(seed)
-        blocks = [
-            np.asarray(sample_block(self.members, jax.random.fold_in(key, i)))
-            for i in range(-(-n // BLOCK))
-        ]
-        width = blocks[0].shape[1] if blocks else 0
-        return self.preprocess.backward(np.concatenate([np.empty((0, width)), *blocks])[:n])
+        for i in range(-(-n // BLOCK)):
+            vectors = np.asarray(sample_block(self.members, jax.random.fold_in(key, i)))
+            yield self.preprocess.backward(vectors[: n - i * BLOCK])
 
     def _noise(self) -> np.ndarray | None:
         """Return the dequantisation points `(M, D + k)` in the model's units, or None."""
