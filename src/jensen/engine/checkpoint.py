@@ -35,7 +35,10 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=2, create=True, enable_async_checkpointing=False
+                max_to_keep=2,
+                create=True,
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,  # what a kill left half-written
             ),
         )
 
