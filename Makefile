@@ -32,7 +32,7 @@ test-slow: $(DEV)
 lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/basedpyright
 	$(BIN)/python -m pytest tests/test_structure.py -k "not doctest"
 
 format: $(DEV)

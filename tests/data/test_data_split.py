@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_calibration_reaches_alpha_where_half_of_the_rows_remain(alpha: float) -
     for n in range(2, 1500):
         size = calibration_size(n, alpha)
         needed = round(1 / alpha + 0.499999) - 1
-        assert 1 <= size
+        assert size >= 1
         assert size >= needed or needed > n // 2
         assert size <= max(n // 2, 1)
 
@@ -63,7 +65,7 @@ def test_sizes_grow_with_the_table() -> None:
         [exact_size(t) for t in range(1, 6000)],
         [validation_size(n) for n in range(2, 200_000, 97)],
     ):
-        assert all(a <= b for a, b in zip(sizes, sizes[1:], strict=False))
+        assert all(a <= b for a, b in pairwise(sizes))
     assert all(exact_size(t) <= t for t in range(1, 6000))
 
 
