@@ -126,7 +126,7 @@ def test_frames_score_as_arrays(fitted: FlowDensity) -> None:
 def test_columns_of_text_are_categories() -> None:
     colour = np.random.default_rng(1).choice(["blue", "red"], 200, p=[0.9, 0.1])
     frame = pd.DataFrame({"a": ROWS[:, 0], "colour": colour})
-    density = flow(epochs=40).fit(frame)
+    density = flow(epochs=400, learning_rate=0.01).fit(frame)
     drawn = density.sample(50)
     assert set(drawn) == {"a", "colour"}
     assert set(drawn["colour"]) <= {"blue", "red"}

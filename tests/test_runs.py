@@ -127,6 +127,14 @@ def test_sigkill_at_any_moment_then_resume(table: Path, tmp_path: Path) -> None:
     assert not writing()
 
 
+def test_a_run_killed_before_its_spec_was_whole_starts_again(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / ".spec.json.0123abcd.part").write_text("{")
+    fit_run(table, folder, settings=TINY)
+    assert not list(folder.glob(".*"))
+
+
 def test_divergence_keeps_the_last_good_checkpoint(table: Path, tmp_path: Path) -> None:
     settings = {**LONG, "epochs": 30, "learning_rate": 1e30}
     with pytest.raises(DivergedError, match="diverged"):

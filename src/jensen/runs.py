@@ -37,7 +37,7 @@ from jensen.engine.progress import Report, silent
 from jensen.evaluation.likelihood import Gaussian, fit_gaussian, mean_and_error
 from jensen.fitting import MODELS, Recipe, fit_table, flow_init
 from jensen.models.table import TableDensity
-from jensen.spec import FORMAT, read_spec, versions, write_spec
+from jensen.spec import FORMAT, check_folder, make_folder, read_spec, versions, write_spec
 
 _HELD_OUT_ROWS = 2000
 _FEWEST_ROWS = 3  # one to train on, one to stop by, one to calibrate on
@@ -104,7 +104,7 @@ def fit_run(
         )
     recipe = Recipe.from_settings(settings or {})
     check_seed(seed)
-    folder = _checked(Path(folder), resume)
+    folder = check_folder(Path(folder), resume)
     source = open_table(data)
     schema, matrix = read(source)
     if len(matrix) < _FEWEST_ROWS:
@@ -118,7 +118,7 @@ def fit_run(
         spec = _continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
-    _make(folder)
+    make_folder(folder)
     write_spec(folder, spec)
     return _trained(folder, spec, schema, matrix, report)
 
@@ -188,42 +188,6 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             "restore the file or train again",
         )
     return _loaded(folder, spec, data)
-
-
-def _checked(folder: Path, resume: bool) -> Path:
-    """Return the folder; refuse one that holds something else."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError("the run folder is a file", str(folder), "choose another --out")
-    if (folder / "spec.json").exists():
-        if not resume:
-            raise InputError(
-                "the folder already holds a run",
-                str(folder),
-                "choose another --out, or go on with --resume",
-            )
-    elif folder.exists() and not _empty(folder):
-        raise InputError(
-            "the folder is not empty and holds no run", str(folder), "choose another --out"
-        )
-    return folder
-
-
-def _empty(folder: Path) -> bool:
-    """Return whether the folder is empty, or as a run leaves it that ended before its spec."""
-    inside = list(folder.iterdir())
-    if [path.name for path in inside] == ["checkpoints"] and inside[0].is_dir():
-        inside = list(inside[0].iterdir())
-    return not inside
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoints").mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the run folder ({error.strerror})", str(folder), "choose another --out"
-        ) from error
 
 
 def _new_spec(

@@ -1,4 +1,4 @@
-r"""The spec of a run folder: what was trained, on what, how, with which versions.
+r"""A run's folder and its spec: what was trained, on what, how, with which versions.
 
 `spec.json` holds plain data and its own SHA-256, so that a change is noticed when it is read.
 """
@@ -16,6 +16,7 @@ from jensen.data.output import write_text
 FORMAT = 1
 """Version of the run folder; a newer one is refused."""
 
+_HALF_WRITTEN = ".*.????????.part"  # the names of `jensen.data.output.replacing`
 STATES = ("training", "diverged", "complete")
 _ALWAYS = {"model", "seed", "recipe", "schema", "data", "split", "seconds", "versions"}
 _COMPLETE = {"weights", "figures", "steps", "stopped_early"}
@@ -86,3 +87,50 @@ def read_spec(folder: Path) -> dict[str, Any]:
             f"spec.json lacks {', '.join(absent)}", str(path), "restore the file or train again"
         )
     return spec
+
+
+def check_folder(folder: Path, resume: bool) -> Path:
+    """Return the folder of a run to be; nothing is written yet.
+
+    Raises:
+        InputError: if it is a file, holds something else, or a run that is not to be resumed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError("the run folder is a file", str(folder), "choose another --out")
+    if (folder / "spec.json").exists():
+        if not resume:
+            raise InputError(
+                "the folder already holds a run",
+                str(folder),
+                "choose another --out, or go on with --resume",
+            )
+    elif folder.exists() and not _empty(folder):
+        raise InputError(
+            "the folder is not empty and holds no run", str(folder), "choose another --out"
+        )
+    return folder
+
+
+def _empty(folder: Path) -> bool:
+    """Return whether the folder is empty, or as a run leaves it that was killed before its spec."""
+    inside = [path for path in folder.iterdir() if path not in set(folder.glob(_HALF_WRITTEN))]
+    if [path.name for path in inside] == ["checkpoints"] and inside[0].is_dir():
+        inside = list(inside[0].iterdir())
+    return not inside
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run, and remove files that a kill left half-written.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        for path in folder.glob(_HALF_WRITTEN):
+            path.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot make the run folder ({error.strerror})", str(folder), "choose another --out"
+        ) from error
