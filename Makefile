@@ -24,7 +24,7 @@ demo: $(STAMP)
 install: $(DEV)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow

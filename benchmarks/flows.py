@@ -129,6 +129,10 @@ class Run:
     def prepare(self) -> None:
         """Build, compile and train every flow, and fill the cache of compiled programs."""
         for library, family, dim in product(self.workers, self.args.families, self.args.dims):
+            if library in CACHED and "first_cached" in self.args.measures:
+                first_result(self.python(library), library, family, dim, self.cache)
+            if not set(self.args.measures) & set(BLOCKS):
+                continue
             reply = self.workers[library].ask(
                 op="prepare",
                 family=family,
@@ -138,8 +142,6 @@ class Run:
             )
             self.checks.append({"library": library, "family": family, "dim": dim, **reply})
             print(f"ready: {library} {family} D={dim}  {reply}", file=sys.stderr)
-            if library in CACHED and "first_cached" in self.args.measures:
-                first_result(self.python(library), library, family, dim, self.cache)
 
     def repeat(self) -> None:
         """Measure every cell once, cells and libraries in random order."""
@@ -201,8 +203,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Render the results as Markdown."""
-    args.out.write_text(render(json.loads(args.results.read_text())))
+    """Render the results, of one or several runs on one machine, as Markdown."""
+    first, *others = (json.loads(path.read_text()) for path in args.results)
+    for other in others:
+        for part in ("cells", "checks", "products"):
+            first[part] += other[part]
+    args.out.write_text(render(first))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -223,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     r.add_argument("--measures", nargs="+", choices=MEASURES, default=MEASURES)
     r.set_defaults(act=run)
     t = commands.add_parser("table", help="render the results")
-    t.add_argument("--results", type=Path, default=HERE / "results" / "flows.json")
+    t.add_argument("--results", type=Path, nargs="+", default=[HERE / "results" / "flows.json"])
     t.add_argument("--out", type=Path, default=HERE / "flows.md")
     t.set_defaults(act=table)
     return top

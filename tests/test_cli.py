@@ -195,6 +195,20 @@ def test_a_full_disk_during_training_leaves_a_resumable_run(
     assert (tmp_path / "run" / weights).read_bytes() == (run / weights).read_bytes()
 
 
+def test_a_full_disk_during_training_shows_one_line(place: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
+        "from jensen.cli import main; main()"
+    )
+    fit = command("fit", place / "good.csv", "--out", tmp_path / "run", *TINY_OPTIONS)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *fit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: cannot write a checkpoint: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_divergence_ends_with_status_3(place: Path, tmp_path: Path, cli: Cli) -> None:
     fit = ["fit", place / "good.csv", "--out", tmp_path / "run", *TINY_OPTIONS]
     code, text, lines = cli(*fit, "--set", "learning_rate=1e30", "--epochs", 60)

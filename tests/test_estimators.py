@@ -98,6 +98,16 @@ def test_random_state_is_all_the_randomness(fitted: FlowDensity) -> None:
         flow(random_state=-1).fit(ROWS)
 
 
+def test_the_detector_seeds_a_density_that_has_no_seed() -> None:
+    p = [
+        AnomalyDetector(flow(random_state=None), alpha=0.1, random_state=seed).fit(ROWS)
+        for seed in (5, 5, 6)
+    ]
+    scores = [detector.score_samples(ROWS) for detector in p]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
 def test_clone_and_parameters() -> None:
     detector = AnomalyDetector(flow(bins=5), alpha=0.02)
     copy = clone(detector).set_params(estimator__bins=6, alpha=0.03)

@@ -15,12 +15,12 @@ from serve import BATCH, BINS, HIDDEN, LEARNING_RATE, N_LAYERS, TAIL_BOUND, serv
 from jensen.engine import state as engine
 from jensen.engine.config import Optimisation
 from jensen.models.flow import MAF, Flow, SplineAutoregressive
+from jensen.models.table import block_rows
 from jensen.objectives.likelihood import Mean, NegativeLogProb
 
 _OPTIMISATION = Optimisation(
     batch_size=BATCH, learning_rate=LEARNING_RATE, clip=None, warmup=0, ema=0.0
 )
-_BLOCK = 1000  # rows scored by one call: what they need stays in the cache
 _objective = Mean(NegativeLogProb())
 _log_prob = eqx.filter_jit(lambda flow, x: jax.vmap(flow.log_prob)(x))
 _sample = eqx.filter_jit(lambda flow, key, n: flow.sample(key, (n,)))
@@ -68,7 +68,8 @@ class JensenFlow:
     def log_prob(self, n_rows: int) -> np.ndarray:
         """Return log_prob of the first rows, in blocks as the library scores tables."""
         flow, rows = self._flow(), self._data[:n_rows]
-        blocks = [_log_prob(flow, rows[i : i + _BLOCK]) for i in range(0, n_rows, _BLOCK)]
+        size = block_rows(flow)
+        blocks = [_log_prob(flow, rows[i : i + size]) for i in range(0, n_rows, size)]
         return np.concatenate([np.asarray(block) for block in blocks])
 
     def sample(self, n_rows: int) -> np.ndarray:

@@ -172,7 +172,9 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
         raise InputError(
             f"this run is not finished (status: {spec['status']})",
             str(folder),
-            "run the same `jensen fit` with --resume",
+            "train into another --out with a lower learning_rate"
+            if spec["status"] == "diverged"
+            else "run the same `jensen fit` with --resume",
         )
     path = folder / _WEIGHTS
     try:

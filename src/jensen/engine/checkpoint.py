@@ -29,16 +29,15 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         import orbax.checkpoint as ocp
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs every failure with its traceback, and raises it too: raising is enough
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = folder.absolute()
         self._ocp = ocp
+        self._remove_half_written()
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=2,
-                create=True,
-                enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,  # what a kill left half-written
+                max_to_keep=2, create=True, enable_async_checkpointing=False
             ),
         )
 
@@ -60,8 +59,7 @@ class Checkpoints:
                 ),
             )
         except (OSError, ValueError) as error:  # Orbax tells a full disk as a ValueError
-            for half in self.folder.glob("*.orbax-checkpoint-tmp"):
-                shutil.rmtree(half, ignore_errors=True)
+            self._remove_half_written()
             reason = _reason(str(error))
             raise InputError(
                 f"cannot write a checkpoint: {reason}", str(self.folder), "free some space"
@@ -89,6 +87,9 @@ class Checkpoints:
                 step,
                 args=args.Composite(state=args.StandardRestore(target), metrics=args.JsonRestore()),
             )
+            for name, leaf in target.items():  # Orbax does not compare the shapes
+                if found.state[name].shape != leaf.shape:
+                    raise ValueError(f"{name} is {found.state[name].shape}, not {leaf.shape}")
         except (ValueError, KeyError, OSError, TypeError) as error:
             raise InputError(
                 "this checkpoint does not fit the run or is damaged",
@@ -97,6 +98,11 @@ class Checkpoints:
             ) from error
         state = [jax.numpy.asarray(found.state[name]) for name in sorted(target)]
         return int(step or 0), jax.tree.unflatten(tree, state), found.metrics["rows"]
+
+    def _remove_half_written(self) -> None:
+        """Remove what a kill or a full disk left of a checkpoint."""
+        for half in self.folder.glob("*.orbax-checkpoint-tmp"):
+            shutil.rmtree(half, ignore_errors=True)
 
     def close(self) -> None:
         """Release what Orbax holds."""

@@ -28,7 +28,7 @@ from jensen._typing import Array, Key, PyTree
 from jensen.data.preprocess import Preprocess
 
 BLOCK = 1024
-"""Rows scored at once; the last block is filled up with copies of its first row."""
+"""Rows sampled at once."""
 
 N_NOISE = 16
 """M, the number of dequantisation points of a score."""
@@ -65,9 +65,10 @@ class TableDensity:
         vectors = self.preprocess.forward(matrix)
         log_prob, error = np.empty(len(vectors)), np.empty(len(vectors))
         noise = self._noise()
-        for start in range(0, len(vectors), BLOCK):
-            block = vectors[start : start + BLOCK]
-            filled = block[np.arange(BLOCK) % len(block)] if len(block) < BLOCK else block
+        size = block_rows(self.members)
+        for start in range(0, len(vectors), size):
+            block = vectors[start : start + size]
+            filled = block[np.arange(size) % len(block)] if len(block) < size else block
             value, se = score_block(self.members, filled, noise)
             log_prob[start : start + len(block)] = np.asarray(value)[: len(block)]
             error[start : start + len(block)] = np.asarray(se)[: len(block)]
@@ -94,6 +95,17 @@ class TableDensity:
         shift = _low_discrepancy(len(self.preprocess.mean)) * self.preprocess.noise
         n_codes = len(self.preprocess.schema.categorical)
         return np.pad(shift, ((0, 0), (0, n_codes))).astype("f4")
+
+
+def block_rows(model: PyTree) -> int:
+    """Return how many rows to score at once: a power of two that keeps the widest layer in cache.
+
+    A function of the model's shapes alone, so that a row is always scored in the same shape; the
+    last block of a table is filled up with copies of its rows.
+    """
+    weights = [a for a in jax.tree.leaves(eqx.filter(model, eqx.is_array)) if a.ndim >= 3]
+    widest = max((a.shape[-2] for a in weights), default=1)
+    return int(2 ** np.clip(np.floor(np.log2(2**20 / widest)), 9, 13))
 
 
 @cache
