@@ -21,7 +21,8 @@ PROTOCOL = """## Protocol
   with a masked network of 2 × 128 hidden units; float32; default threads of each library.
 - Each library runs in its own process and does nothing while another is measured. Every repetition
   takes the lines in a new random order, and within a line the libraries in random order. Figures
-  are medians over {reps} repetitions (time to first result: {first_reps}) with [smallest – largest].
+  are medians over {reps} repetitions (time to first result: {first_reps}), with [smallest –
+  largest].
 - *Training step*: one Adam step (learning rate 1e-3) on −mean `log_prob` of 256 rows, mean over a
   block of about {seconds:g} s, after compilation and {warm_steps} steps of training. torch: eager
   loop, fused Adam. FlowJAX: its own jitted `step`; nothing is read back before the block ends.

@@ -69,6 +69,8 @@ class JensenFlow:
         """Return log_prob of the first rows, in blocks as the library scores tables."""
         flow, rows = self._flow(), self._data[:n_rows]
         size = block_rows(flow)
+        if n_rows <= size:
+            return np.asarray(_log_prob(flow, rows))
         blocks = [_log_prob(flow, rows[i : i + size]) for i in range(0, n_rows, size)]
         return np.concatenate([np.asarray(block) for block in blocks])
 

@@ -105,7 +105,7 @@ def block_rows(model: PyTree) -> int:
     """
     weights = [a for a in jax.tree.leaves(eqx.filter(model, eqx.is_array)) if a.ndim >= 3]
     widest = max((a.shape[-2] for a in weights), default=1)
-    return int(2 ** np.clip(np.floor(np.log2(2**20 / widest)), 9, 13))
+    return int(2 ** np.clip(np.floor(np.log2(2**21 / widest)), 9, 14))
 
 
 @cache
