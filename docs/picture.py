@@ -1,6 +1,6 @@
 """Draw the README's picture: a learned density beside the true one, and a calibrated detector.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ def density_panel(axes: list, run: Run) -> None:
     )
     for ax, values, title in zip(axes, (learned, truth), figures, strict=True):
         image = ax.imshow(
-            values.reshape(300, 300), origin="lower", extent=(-1.5, 1.5, -1.5, 1.5),
-            vmin=-6, vmax=2, cmap="viridis",
+            values.reshape(300, 300),
+            origin="lower",
+            extent=(-1.5, 1.5, -1.5, 1.5),
+            vmin=-6,
+            vmax=2,
+            cmap="viridis",
         )
         ax.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
     axes[0].figure.colorbar(image, ax=axes, label="log density (nats)", shrink=0.8)
