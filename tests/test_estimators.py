@@ -189,7 +189,7 @@ def test_detector_is_its_p_values() -> None:
     np.testing.assert_array_equal(flagged, detector.decision_function(far) < 0)
     np.testing.assert_array_equal(flagged, detector.score_samples(far) < detector.offset_)
     assert flagged[200:].all()
-    assert detector.n_calibration_ == calibration_size(200, 0.05) == 39
+    assert detector.n_calibration_ == calibration_size(200, 0.05) == 79
 
 
 def test_an_unreachable_alpha_warns_and_flags_nothing() -> None:

@@ -48,14 +48,17 @@ def exact_size(target: float) -> int:
 def calibration_size(n: int, alpha: float | None = None) -> int:
     """Return how many of n rows to keep for calibration.
 
-    A fifth of a small table, a tenth of a large one, at most 4,999; but 19 rows from 50 on, and 9
-    from 20 on; where that does not reach `alpha`, as many as reach it, if half of the rows is left.
+    A tenth of a large table, at most 4,999; a fifth of a smaller one, but 99 rows where that is at
+    most two fifths: the rate of one detector scatters around α by about √(α/n) of n calibration
+    rows. At least 19 rows from 50 on, and 9 from 20 on; where that does not reach `alpha`, as many
+    as reach it, if half of the rows is left.
 
     Example:
         >>> calibration_size(5000), calibration_size(250), calibration_size(60)
-        (499, 39, 19)
+        (499, 99, 19)
     """
-    size = exact_size(min(0.2 * n, max(199.0, 0.1 * n), 4999.0))
+    share = max(99.0, min(0.2 * n, max(199.0, 0.1 * n)))
+    size = exact_size(min(0.4 * n, share, 4999.0))
     for least, rows in ((19, 50), (9, 20)):  # reach 5%, or at least 10%, also on a small table
         if n >= rows:
             size = max(size, least)
