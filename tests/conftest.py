@@ -50,6 +50,8 @@ from jensen.games.rules import (  # noqa: E402
     Consensus,
     Extragradient,
     Optimistic,
+    PastExtragradient,
+    Proximal,
     Rule,
     Simultaneous,
     Symplectic,
@@ -167,9 +169,11 @@ RULES: dict[str, Callable[[], Rule]] = {
     "simultaneous": Simultaneous,
     "alternating": Alternating,
     "extragradient": Extragradient,
+    "past-extragradient": PastExtragradient,
     "optimistic": Optimistic,
     "consensus": lambda: Consensus(weight=0.3),
     "symplectic": lambda: Symplectic(weight=0.7),
+    "proximal": Proximal,
 }
 """Each update rule, by the name it has in a run's spec."""
 

@@ -29,7 +29,7 @@ def _path(optimisation: Optimisation, steps: int) -> list[st.Member]:
     for i in range(steps):
         fixed = (ROWS, keys, jnp.asarray(i), jnp.asarray(i + 1))
         copy = jax.tree.map(jnp.copy, states[-1])
-        states.append(st.advance(fixed, copy, static, _objective, optimisation))
+        states.append(st.advance((*fixed, static, _objective, optimisation), copy))
     return states
 
 
@@ -101,6 +101,6 @@ def test_one_member_equals_the_first_of_two() -> None:
         arrays, static = eqx.partition(players, eqx.is_inexact_array)
         state = st.initial_members(arrays, optimisation)
         fixed = (ROWS, keys, jnp.asarray(0), jnp.asarray(5))
-        state = st.advance(fixed, state, static, _objective, optimisation)
+        state = st.advance((*fixed, static, _objective, optimisation), state)
         results.append(np.asarray(state.weights.players[0][0]))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)

@@ -147,7 +147,7 @@ def test_members_are_separate_runs() -> None:
         static = jax.tree.map(lambda a: None, jax.tree.map(lambda a: a[0], arrays))
         steps = 5 * st.steps_per_epoch(70, 16)
         fixed = (jnp.asarray(ROWS), keys[m : m + 1], jnp.asarray(0), jnp.asarray(steps))
-        state = st.advance(fixed, state, static, _objective, _training().optimisation)
+        state = st.advance((*fixed, static, _objective, _training().optimisation), state)
         np.testing.assert_allclose(
             np.asarray(state.weights.players[0].at[0]),
             np.asarray(together.players[0].at[m]),
@@ -283,3 +283,19 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(InputError, match="no rows"):
         train(MEAN, np.empty((0, 2), "f4"), None, _training())
+
+
+def test_an_objective_may_hold_arrays():
+    """Its buffers are the caller's: a step must not reuse them."""
+
+    class Scaled(eqx.Module):
+        scale: jax.Array
+
+        def __call__(self, players, batch, key):
+            return (self.scale * jnp.mean((batch - players[0]) ** 2),)
+
+    objective = Scaled(jnp.asarray(2.0))
+    game = Game(lambda key: (jnp.zeros(2),), objective, lambda *_: 0.0)
+    for _ in range(2):
+        train(game, jnp.ones((8, 2)), None, Training(epochs=3))
+    assert float(objective.scale) == 2.0

@@ -71,6 +71,13 @@ class Optimisation:
                     f"unknown {name} {value!r}{nearest(value, choices)}",
                     mend=f"choose one of {', '.join(choices)}",
                 )
+        plain = self.optimiser == "sgd" and self.clip is None and self.weight_decay == 0
+        if RULES[self.rule].plain_steps_only and not plain:
+            raise InputError(
+                f"the {self.rule} rule is an implicit equation in plain gradient steps",
+                "rule",
+                "set optimiser=sgd, clip=none and weight_decay=0, or choose extragradient",
+            )
 
     def optimiser_of(self, player: int) -> optax.GradientTransformation:
         """Return the optax transformation of one player."""

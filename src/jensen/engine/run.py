@@ -179,10 +179,12 @@ class _Run:
         return state, step, rows
 
     def _chunk(self, state: st.Member, start: int, stop: int) -> st.Member:
-        fixed = (self.data, self.keys, jnp.asarray(start), jnp.asarray(stop))
-        return st.advance(
-            fixed, state, self.static, self.game.objective, self.training.optimisation
-        )
+        return st.advance(self._fixed(self.keys, jnp.asarray(start), jnp.asarray(stop)), state)
+
+    def _fixed(self, keys: Key, *where: Any) -> tuple[Any, ...]:
+        """Return what a step takes and does not change."""
+        how = self.static, self.game.objective, self.training.optimisation
+        return (self.data, keys, *where, *how)
 
     def _stepwise(self, state: st.Member, start: int, stop: int) -> st.Member:
         rows = st.n_rows(self.data)
@@ -190,10 +192,7 @@ class _Run:
             if i == start or i % self.length == 0:
                 epoch = jnp.asarray(i // self.length)
                 orders = jax.vmap(lambda key, e=epoch: st.epoch_order(key, e, rows))(self.keys)
-            fixed = (self.data, self.keys, orders, jnp.asarray(i))
-            state = st.single_step(
-                fixed, state, self.static, self.game.objective, self.training.optimisation
-            )
+            state = st.single_step(self._fixed(self.keys, orders, jnp.asarray(i)), state)
         return state
 
     def _convolves(self) -> bool:

@@ -24,7 +24,7 @@ from jensen._typing import Array, Key, PyTree
 from jensen.engine.config import Optimisation
 from jensen.engine.devices import shard_batch
 from jensen.games.field import Field
-from jensen.games.rules import rule
+from jensen.games.rules import Update, rule
 
 Objective = Callable[[tuple[Any, ...], PyTree, Key], tuple[Array, ...]]
 """`objective(players, batch, key) -> one scalar loss per player`."""
@@ -143,11 +143,11 @@ def make_step(
         def losses(arrays: tuple[PyTree, ...]) -> tuple[Array, ...]:
             return objective(eqx.combine(arrays, static), batch, noise)
 
-        def update(j: int, gradient: PyTree, state: Any, player: PyTree) -> tuple[PyTree, Any]:
+        def change(j: int, gradient: PyTree, state: Any, player: PyTree) -> tuple[PyTree, Any]:
             updates, state = optimisation.optimiser_of(j).update(gradient, state, player)
-            return jax.tree.map(lambda p, u: p + member.rate * u, player, updates), state
+            return jax.tree.map(lambda u: member.rate * u, updates), state
 
-        out = method.step(Field(losses), update, players, states, memory)
+        out = method.step(Field(losses), Update(change), players, states, memory)
         average = _average(average, out.players, optimisation.ema, i)
         norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(out.gradients)))
         return member._replace(
@@ -175,22 +175,17 @@ def epoch_order(key: Key, epoch: Array, rows: int) -> Array:
 
 @eqx.filter_jit(donate="all-except-first")
 def advance(
-    fixed: tuple[PyTree, Key, Array, Array],
+    fixed: tuple[PyTree, Key, Array, Array, tuple[Any, ...], Objective, Optimisation],
     members: Member,
-    static: tuple[Any, ...],
-    objective: Objective,
-    optimisation: Optimisation,
 ) -> Member:
     """Return the members after the steps [start, stop), in one program for any start and stop.
 
     Args:
-        fixed: the data, the members' keys, start and stop.
+        fixed: the data, the members' keys, start, stop, the players' non-array parts, the game
+            and how a step is made; what is here is not overwritten.
         members: the state before step `start`; its buffers are reused.
-        static: the players' non-array parts.
-        objective: the game.
-        optimisation: how a step is made.
     """
-    data, keys, start, stop = fixed
+    data, keys, start, stop, static, objective, optimisation = fixed
     step = over_members(make_step(static, objective, optimisation), (0, 0, 0, None, None))
     rows = n_rows(data)
     length = steps_per_epoch(rows, optimisation.batch_size)
@@ -205,22 +200,17 @@ def advance(
 
 @eqx.filter_jit(donate="all-except-first")
 def single_step(
-    fixed: tuple[PyTree, Key, Array, Array],
+    fixed: tuple[PyTree, Key, Array, Array, tuple[Any, ...], Objective, Optimisation],
     members: Member,
-    static: tuple[Any, ...],
-    objective: Objective,
-    optimisation: Optimisation,
 ) -> Member:
     """Return the members after step i; for models with convolutions, slow inside a loop on CPUs.
 
     Args:
-        fixed: the data, the members' keys, the members' orders `(E, rows)` and i.
+        fixed: the data, the members' keys, their orders `(E, rows)`, i, the players' non-array
+            parts, the game and how a step is made; what is here is not overwritten.
         members: the state before step i; its buffers are reused.
-        static: the players' non-array parts.
-        objective: the game.
-        optimisation: how a step is made.
     """
-    data, keys, orders, i = fixed
+    data, keys, orders, i, static, objective, optimisation = fixed
     step = over_members(make_step(static, objective, optimisation), (0, 0, 0, None, None))
     return step(members, keys, orders, i, data)
 
