@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from jensen.engine.config import Optimisation, Training
     from jensen.engine.run import Game, train
     from jensen.estimators import AnomalyDetector, FlowDensity
+    from jensen.examine import stability_of
+    from jensen.games.learning import learn_game
+    from jensen.games.matrix import solve_game
+    from jensen.games.play import play
     from jensen.models.flow import IAF, MAF, Flow, RealNVP, SplineAutoregressive, SplineCoupling
     from jensen.runs import fit_run, open_run
+    from jensen.studies.run import run_study
 
 __version__ = "0.1.0"
 
@@ -41,8 +46,13 @@ _HOME = {
     "SplineCoupling": "jensen.models.flow",
     "Training": "jensen.engine.config",
     "fit_run": "jensen.runs",
+    "learn_game": "jensen.games.learning",
     "open_run": "jensen.runs",
     "open_table": "jensen.data.source",
+    "play": "jensen.games.play",
+    "run_study": "jensen.studies.run",
+    "solve_game": "jensen.games.matrix",
+    "stability_of": "jensen.examine",
     "train": "jensen.engine.run",
 }
 
@@ -63,8 +73,13 @@ __all__ = [
     "SplineCoupling",
     "Training",
     "fit_run",
+    "learn_game",
     "open_run",
     "open_table",
+    "play",
+    "run_study",
+    "solve_game",
+    "stability_of",
     "train",
 ]
 
