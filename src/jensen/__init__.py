@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jensen.engine.config import Optimisation, Training
     from jensen.engine.run import Game, train
     from jensen.estimators import AnomalyDetector, FlowDensity
+    from jensen.evaluation.two_sample import two_sample
     from jensen.examine import stability_of
     from jensen.games.learning import learn_game
     from jensen.games.matrix import solve_game
@@ -54,6 +55,7 @@ _HOME = {
     "solve_game": "jensen.games.matrix",
     "stability_of": "jensen.examine",
     "train": "jensen.engine.run",
+    "two_sample": "jensen.evaluation.two_sample",
 }
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "solve_game",
     "stability_of",
     "train",
+    "two_sample",
 ]
 
 

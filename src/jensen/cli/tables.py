@@ -178,3 +178,17 @@ def report(
 
     path = report_run(open_run(run), normal=normal, anomalies=anomalies, alpha=alpha, note=note)
     show({"report": str(path)}, as_json, [f"report       {path}"])
+
+
+@app.command("compare-samples")
+def compare_samples(
+    first: Annotated[str, typer.Argument(metavar="A", help="A table, say the real one.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another with the same columns.")],
+    seed: Annotated[int, typer.Option("--seed", help="All randomness of the comparison.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Say whether two tables can be told apart, by how much, and by which columns."""
+    from jensen.evaluation.two_sample import two_sample
+
+    found = two_sample(first, second, random_state=seed)
+    show(found.to_dict(), as_json, found.lines())
