@@ -79,7 +79,7 @@ def test_robust_logistic_sees(game, seen, tmp_path, monkeypatch):
 @pytest.mark.parametrize("game", [price_without_step, BothDescend])
 def test_robust_logistic_says_that_it_diverged(game, tmp_path, monkeypatch):
     monkeypatch.setattr(robust_logistic, "RobustLogistic", game)
-    with pytest.raises((DivergedError, RuntimeWarning), match="left the finite numbers|overflow"):
+    with pytest.raises((DivergedError, RuntimeWarning), match=r"left the finite numbers|overflow"):
         failed(robust_logistic, tmp_path, monkeypatch)
 
 

@@ -17,10 +17,15 @@ from jensen.data.split import check_seed
 from jensen.studies.notebook import Notebook
 
 STUDIES = {
+    "density-ratio": "jensen.studies.density_ratio",
     "dirac-gan": "jensen.studies.dirac_gan",
+    "discriminator-jsd": "jensen.studies.discriminator_jsd",
     "dual-gan": "jensen.studies.dual_gan",
+    "gan-optimum": "jensen.studies.gan_optimum",
     "robust-logistic": "jensen.studies.robust_logistic",
     "rock-paper-scissors": "jensen.studies.rock_paper_scissors",
+    "swiss-roll-gan": "jensen.studies.swiss_roll_gan",
+    "weighted-gan": "jensen.studies.weighted_gan",
 }
 """Name → module."""
 
