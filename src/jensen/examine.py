@@ -105,9 +105,8 @@ def local_game(run: Run) -> tuple[Any, Any]:
     """
     import equinox as eqx
     import jax
+    import numpy as np
 
-    from jensen.data.schema import read
-    from jensen.data.source import open_table
     from jensen.objectives.adversarial import Adversarial
     from jensen.objectives.penalties import R1
 
@@ -119,8 +118,7 @@ def local_game(run: Run) -> tuple[Any, Any]:
             "give the run folder of a GAN, or a game",
         )
     gan = run.gan
-    _, matrix = read(open_table(run.folder / "heldout.parquet"), run.schema)
-    rows = gan.vectors(matrix[:_ROWS])
+    rows = gan.vectors(np.concatenate(run.held_out())[:_ROWS])
     arrays, static = eqx.partition((gan.discriminator, gan.generator), eqx.is_inexact_array)
 
     def game(weight: float | None) -> Any:

@@ -31,7 +31,7 @@ def demo(
 def fit(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
-    model: Annotated[str, typer.Option("--model", help="Model family: flow.")] = "flow",
+    model: Annotated[str, typer.Option("--model", help="Model family: flow or gan.")] = "flow",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the model or its training."),
@@ -57,20 +57,36 @@ def fit(
     constant = [run.schema.names[i] for i in run.schema.constant]
     if constant:
         note(f"constant in every row, so any other value is impossible: {', '.join(constant[:10])}")
+    for text in run.spec.get("adaptations", []):
+        note(text)
     result = _fit_result(run)
+    lines = [
+        f"run          {run.folder}",
+        f"trained      {result['steps']:,} steps in {result['seconds']:.1f} s",
+        *(_gan_lines(result) if model == "gan" else _density_lines(result, run)),
+    ]
+    show(result, as_json, lines)
+
+
+def _density_lines(result: dict[str, Any], run: Run) -> list[str]:
     held_out, base = result["validation"], run.spec["figures"]["baseline"]
-    show(
-        result,
-        as_json,
-        [
-            f"run          {run.folder}",
-            f"trained      {result['steps']:,} steps in {result['seconds']:.1f} s",
-            f"validation   log p = {held_out['log_prob']:.4f} ± {held_out['se']:.4f} nats per row "
-            f"({held_out['kind']}, {held_out['n']} rows)",
-            f"Gaussian     log p = {base['log_prob']:.4f} nats per row on the same rows",
-            f"next         jensen report {run.folder}",
-        ],
-    )
+    return [
+        f"validation   log p = {held_out['log_prob']:.4f} ± {held_out['se']:.4f} nats per row "
+        f"({held_out['kind']}, {held_out['n']} rows)",
+        f"Gaussian     log p = {base['log_prob']:.4f} nats per row on the same rows",
+        f"next         jensen report {run.folder}",
+    ]
+
+
+def _gan_lines(result: dict[str, Any]) -> list[str]:
+    held_out = result["validation"]
+    return [
+        f"samples      Jensen-Shannon divergence from held-out rows at least {held_out['jsd']:.4f} "
+        f"± {held_out['se']:.4f} nats ({held_out['n']} rows; 0 if the same, at most 0.6931)",
+        f"             squared MMD {held_out['mmd']:.4g}",
+        f"next         jensen sample {result['run']} -n 1000 --out new.csv; "
+        f"jensen stability {result['run']}",
+    ]
 
 
 def _fit_result(run: Run) -> dict[str, Any]:
