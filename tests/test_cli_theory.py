@@ -36,7 +36,7 @@ def test_stability_of_the_dirac_gan(gamma, cli):
     assert found["continuous"] == ("marginal" if gamma == 0 else "stable")
     assert set(found["rules"]) == set(RULES)
     for rule in found["rules"].values():
-        assert set(rule) == {"radius", "verdict", "largest_stable_step"}
+        assert {"radius", "verdict", "largest_stable_step"} <= set(rule)
         assert rule["verdict"] in {"stable", "unstable", "marginal"}
     assert np.abs(found["point"]).max() < 1e-9
 

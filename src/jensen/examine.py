@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jensen._errors import InputError
 from jensen.games.load import load_game
-from jensen.games.stability import STEP, Stability, stability
+from jensen.games.stability import Stability, stability
 
 if TYPE_CHECKING:
     from jensen.runs import Run
@@ -47,7 +47,7 @@ def stability_of(name: str, settings: dict[str, Any] | None = None) -> Stability
                 f"unknown setting {next(iter(settings))!r}", name, "a run has only step=0.01"
             )
         return gan_stability(open_run(name), step)
-    return stability(load_game(name, settings), step=STEP if step is None else step)
+    return stability(load_game(name, settings), step=step)
 
 
 def _read_step(value: Any) -> float | list[float] | None:

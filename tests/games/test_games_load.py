@@ -73,7 +73,7 @@ def test_counts_are_whole_and_at_least_one(dim):
     [
         ("dirac-gam", r"unknown game 'dirac-gam' \(did you mean 'dirac-gan'\?\)"),
         ("game.txt:losses", "give path.py:losses"),
-        ("game.py", "give path.py:losses"),
+        ("game.py", "write game.py:losses"),
         ("no/such/file.py:losses", "no such file"),
     ],
 )

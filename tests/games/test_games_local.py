@@ -82,9 +82,8 @@ def test_radii_without_matrices_are_those_with(gan, monkeypatch):
     assert whole.spectrum.whole
     assert set(free.rules) == set(whole.rules) == set(RULES)
     for name in RULES:
-        # off a stationary point a step's own linearisation holds v times J's change as well, which
-        # the quadratic game of the dense route leaves out
-        assert abs(free.rules[name].radius - whole.rules[name].radius) < 1e-4
+        # matrix-free radii are lower bounds, here reached
+        assert abs(free.rules[name].radius - whole.rules[name].radius) < 1e-6
     assert free.continuous == whole.continuous
 
 

@@ -77,7 +77,8 @@ def test_robust_logistic_is_stable_and_its_largest_step_is_the_formula():
     edge = np.min(-2 * values.real / np.abs(values) ** 2)
     plain = found.rules["simultaneous"]
     assert plain.largest_stable_step == pytest.approx(edge, rel=1e-9)
-    assert plain.verdict == ("stable" if edge > 0.2 else "unstable")
+    assert found.steps == (0.02, 0.02)  # λ = 30 asks for a smaller step than the other games
+    assert plain.verdict == ("stable" if edge > 0.02 else "unstable")
 
 
 def test_the_penalty_damps_the_gaussian_gan():
@@ -126,7 +127,6 @@ def test_a_saddle_and_its_other_points():
     assert found.continuous == "unstable"
     assert sorted(round(float(x[0])) for x, _ in found.points) == [-1, 1]
     assert {verdict for _, verdict in found.points} == {"stable"}
-    assert any("other stationary points" in line for line in found.remarks)
 
 
 def test_two_timescales_reach_the_rules():
@@ -150,8 +150,15 @@ def test_plain_data():
     assert found["continuous"] == "stable"
     assert len(found["eigenvalues"]) == 3
     assert all(
-        set(r) == {"radius", "verdict", "largest_stable_step"} for r in found["rules"].values()
+        {"radius", "verdict", "largest_stable_step"} <= set(r) for r in found["rules"].values()
     )
+
+
+def test_no_largest_step_is_told_from_a_missing_one():
+    found = stability(bilinear(), starts=2).to_dict()["rules"]
+    assert found["proximal"]["largest_stable_step"] is None
+    assert found["proximal"]["no_largest_step"]
+    assert not found["simultaneous"]["no_largest_step"]
 
 
 def test_a_game_without_a_stationary_point_is_refused():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jensen.games.matrix import Equilibrium
+    from jensen.games.payoff import Payoff
     from jensen.games.stability import Stability
     from jensen.studies.run import Finished
 
@@ -82,7 +83,8 @@ def solve_game(
     from jensen.games.matrix import solve_game as solve
     from jensen.games.payoff import read_payoff
 
-    found = solve(read_payoff(payoff))
+    table = read_payoff(payoff)
+    found = solve(table)
     result = {
         "value": found.value,
         "row": found.row.tolist(),
@@ -91,26 +93,30 @@ def solve_game(
         "unique": found.unique,
         "row_unique": found.row_unique,
         "column_unique": found.column_unique,
+        "row_names": table.rows,
+        "column_names": table.columns,
     }
     for side in ("row_vertices", "column_vertices"):
         corners = getattr(found, side)
         result[side] = None if corners is None else corners.tolist()
-    show(result, as_json, _equilibrium(found))
+    show(result, as_json, _equilibrium(found, table))
 
 
-def _equilibrium(found: Equilibrium) -> list[str]:
+def _equilibrium(found: Equilibrium, table: Payoff) -> list[str]:
     """Return an equilibrium as lines."""
 
-    def strategy(p: np.ndarray) -> str:
-        played = [(i, x) for i, x in enumerate(p.tolist()) if x > 0]
-        first = ", ".join(f"{i + 1}: {x:.6g}" for i, x in played[:8])
+    def strategy(p: np.ndarray, names: tuple[str, ...] | None) -> str:
+        named = names or [str(i + 1) for i in range(len(p))]
+        played = [(name, x) for name, x in zip(named, p.tolist(), strict=True) if x > 0]
+        first = ", ".join(f"{name}: {x:.6g}" for name, x in played[:8])
         return first + (f", … ({len(played)} actions played)" if len(played) > 8 else "")
 
     only = {True: "the only one", False: "one of many", None: "uniqueness not examined"}
+    value = 0.0 if abs(found.value) <= 1e-12 * found.scale else found.value
     return [
-        f"value        {found.value:.10g} to the row player",
-        f"row          {strategy(found.row)} ({only[found.row_unique]})",
-        f"column       {strategy(found.column)} ({only[found.column_unique]})",
+        f"value        {value:.10g} to the row player",
+        f"row          {strategy(found.row, table.rows)} ({only[found.row_unique]})",
+        f"column       {strategy(found.column, table.columns)} ({only[found.column_unique]})",
         f"certificate  neither player gains more than {found.gap:.3g} by leaving",
     ]
 
@@ -149,15 +155,19 @@ def _stability(found: Stability) -> list[str]:
     ]
     values = found.spectrum.values
     shown = ", ".join(
-        f"{z.real:.6g}{z.imag:+.6g}i" if z.imag else f"{z.real:.6g}" for z in values[:8]
+        f"{z.real + 0.0:.6g}{z.imag:+.6g}i" if z.imag else f"{z.real:.6g}" for z in values[:8]
     )
     rest = f", … ({len(values)})" if len(values) > 8 else ""
     kind = "eigenvalues" if found.spectrum.whole else "extreme"
     lines += [f"{kind:13}{shown}{rest}", f"flow         {found.continuous}", ""]
-    steps = ", ".join(f"{s:g}" for s in sorted(set(found.steps)))
+    several = len(set(found.steps)) > 1
+    steps = ", ".join(f"{s:g}" for s in (found.steps if several else found.steps[:1]))
     lines.append(f"{'rule':20}{'radius':>12}  {'verdict':10}largest stable step (now {steps})")
     for name, rule in found.rules.items():
         largest = f"{rule.largest_stable_step:.6g}"
         largest = {"0": "none", "inf": "no limit", "nan": "not sought"}.get(largest, largest)
         lines.append(f"{name:20}{rule.radius:12.6f}  {rule.verdict:10}{largest}")
+    for point, verdict in found.points:
+        shown = ", ".join(f"{x:.6g}" for x in point[:6] + 0.0)
+        lines.append(f"{'another point':20}({shown}{more}): {verdict}")
     return lines + ([""] if found.remarks else []) + [f"- {remark}" for remark in found.remarks]

@@ -132,8 +132,8 @@ class TwoSample:
         lines = [told, size, *(self._where() if self.distinguishable else [])]
         if not self.distinguishable:
             lines.append(
-                f"Differences below about {self.detectable:.2g} nats cannot be seen with these "
-                "rows, and larger ones only as far as the classifier finds them."
+                f"With these rows even a perfect classifier misses a difference of "
+                f"{self.detectable:.2g} nats one time in five; this one may miss larger ones."
             )
         return [*lines, *self.remarks]
 
@@ -159,7 +159,10 @@ class TwoSample:
         if drops and len(ranked) > 1:
             shown = ", ".join(f"{c['name']} ({c['drop']:.3f})" for c in drops if c["drop"] > 0)
             if shown:
-                lines.append(f"The classifier leans most on, in nats lost when shuffled: {shown}.")
+                lines.append(
+                    "The classifier leans most on (loss of its log score when shuffled, nats): "
+                    f"{shown}."
+                )
         largest = {c["name"]: c["jsd"] for c in self.columns}
         together = [
             pair

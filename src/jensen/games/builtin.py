@@ -26,6 +26,9 @@ import numpy as np
 from jensen._typing import Array
 from jensen.games.rules import Players
 
+STEP = 0.2
+"""The step η of a game's rules where none is given."""
+
 
 class Bilinear(eqx.Module):
     """The bilinear game, with curvature c for both players.
@@ -144,6 +147,7 @@ class NamedGame:
         start: the players where a search begins.
         names: of the players.
         settings: the values its parameters have.
+        step: η of the rules where none is given.
         remarks: what a user should know of it.
     """
 
@@ -152,6 +156,7 @@ class NamedGame:
     start: Players
     names: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    step: float = STEP
     remarks: tuple[str, ...] = ()
 
 
@@ -187,7 +192,7 @@ def robust_logistic(
     game = RobustLogistic(X, Y, lam, ridge)
     remark = f"a ridge of {ridge:g} on θ keeps the stationary point finite (--set ridge=R)"
     remarks = (remark,) if ridge else ()
-    return NamedGame("robust-logistic", game, start, ("theta", "phi"), remarks=remarks)
+    return NamedGame("robust-logistic", game, start, ("theta", "phi"), step=0.02, remarks=remarks)
 
 
 GAMES: dict[str, Callable[..., NamedGame]] = {

@@ -19,6 +19,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,10 @@ def load_game(name: str, settings: dict[str, Any] | None = None) -> NamedGame:
             key: _whole(name, key, value, GAMES[name])
             for key, value in _settings(name, GAMES[name], settings or {}).items()
         }
-        game = GAMES[name](**values)
-        return NamedGame(
-            game.name, game.losses, game.start, game.names, values, remarks=game.remarks
-        )
+        return replace(GAMES[name](**values), settings=values)
     path, colon, function = name.rpartition(":")
+    if name.endswith(".py"):
+        raise InputError("the game's function is not named", name, f"write {name}:losses, say")
     if not colon or not path.endswith(".py"):
         raise InputError(
             f"unknown game {name!r}{nearest(name, GAMES)}",
@@ -73,9 +73,10 @@ def _settings(where: str, make: Callable[..., Any], given: dict[str, Any]) -> di
     }
     for key in given:
         if key not in known:
-            choices = ", ".join(known) or "none: it has no settings"
             raise InputError(
-                f"unknown setting {key!r}{nearest(key, known)}", where, f"choose one of {choices}"
+                f"unknown setting {key!r}{nearest(key, known)}",
+                where,
+                f"choose one of {', '.join(known)}" if known else "it has none but step",
             )
     return {k: _read(where, k, given.get(k, default), default) for k, default in known.items()}
 

@@ -6,9 +6,9 @@ the linear map S of each rule's step act on vectors by automatic differentiation
     the eigenvalues of J with the largest real part, magnitude and imaginary part,
     those of (S - 1)/η with the largest real part and magnitude; ρ = max |1 + ημ|.
 
-Training seldom ends at rest: `residual` tells how far v is from 0, and the spectrum is then that of
-the game near the point where training stopped. Every radius found so is a lower bound: a further
-eigenvalue may lie beyond those found.
+Training seldom ends at rest: `residual` tells how far v is from 0. Spectra and radii are then those
+of the game L_i(x) - ⟨∇_i L_i(x*), x_i⟩, which rests where training stopped and has the same J.
+Every radius found so is a lower bound: a further eigenvalue may lie beyond those found.
 
 How much the game turns as a whole is told by the antisymmetric part A of J = S + A, as the share
 ‖A‖²/(‖S‖² + ‖A‖²) of squared Frobenius norms: 0 for a minimisation, 1 for a pure rotation. It is
@@ -24,6 +24,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jensen.games.field import Field
 from jensen.games.radius import Radius, radius_of, spectral_radius, step_map
@@ -80,10 +81,27 @@ def local_stability(
             spectrum = extreme_eigenvalues(
                 products(velocity, x), x.size, count=count, seed=seed, tolerance=1e-6
             )
+            resting = rested(losses, players)
             radii = {
-                n: _radius(rule(n), losses, players, spectrum, steps, (count, seed)) for n in RULES
+                n: _radius(rule(n), resting, players, spectrum, steps, (count, seed)) for n in RULES
             }
     return Stability(name, np.asarray(x), residual, spectrum, radii, steps)
+
+
+def rested(losses: Any, players: Players) -> Any:
+    """Return the game L_i(x) - ⟨∇_i L_i(x*), x_i⟩, at rest at x* and with the same Jacobian.
+
+    Args:
+        losses: `losses(players) -> (loss_1, …)`.
+        players: x*.
+    """
+    pulls = Field(losses).v(players)
+
+    def resting(now: Players) -> tuple[Any, ...]:
+        rows = zip(losses(now), pulls, now, strict=True)
+        return tuple(value - optax.tree.vdot(pull, player) for value, pull, player in rows)
+
+    return resting
 
 
 def products(function: Callable[[Any], Any], x: Any) -> Callable[[np.ndarray], np.ndarray]:

@@ -24,8 +24,6 @@ from jensen.games.rules import RULES, rule
 from jensen.games.spectrum import Spectrum, Verdict, eigenvalues, jacobian
 from jensen.games.stationary import StationaryPoint, stationary_points
 
-STEP = 0.2
-"""The step η of the rules where none is given."""
 _FARTHER_POINTS = 7  # reported beside the first
 
 
@@ -78,6 +76,7 @@ class Stability:
                     "largest_stable_step": found.largest_stable_step
                     if np.isfinite(found.largest_stable_step)
                     else None,
+                    "no_largest_step": bool(np.isinf(found.largest_stable_step)),
                 }
                 for name, found in self.rules.items()
             },
@@ -89,13 +88,17 @@ class Stability:
 
 
 def stability(
-    game: NamedGame, *, step: float | Sequence[float] = STEP, starts: int = 32, seed: int = 0
+    game: NamedGame,
+    *,
+    step: float | Sequence[float] | None = None,
+    starts: int = 32,
+    seed: int = 0,
 ) -> Stability:
     """Return the stationary point of a game, its spectrum, and every rule's verdict there.
 
     Args:
         game: the losses and where the search begins.
-        step: η, one for all players or one each.
+        step: η, one for all players or one each; None for the game's own.
         starts: of the search for stationary points.
         seed: of the starts.
 
@@ -108,7 +111,7 @@ def stability(
         >>> found.continuous, round(found.rules["simultaneous"].radius, 6)
         ('stable', 0.961803)
     """
-    steps = check_steps(step, len(game.start))
+    steps = check_steps(game.step if step is None else step, len(game.start))
     points = stationary_points(game.losses, game.start, starts=starts, seed=seed)
     first = points[0]
     matrix, spectrum = _examined(game.losses, first)
@@ -164,10 +167,10 @@ def theory(found: Stability) -> list[str]:
     turning = found.spectrum.rotation
     if turning > 1:
         lines.append(
-            "the game rotates: the flow turns and neither decays nor grows"
+            "the game rotates: the linearised flow turns and neither decays nor grows"
             if np.isinf(turning)
-            else f"the game rotates: the flow turns {turning:.3g} radians while it decays or grows "
-            "by a factor e"
+            else f"the game rotates: the linearised flow turns {turning:.3g} radians while it "
+            "decays or grows by a factor e"
         )
     stable = [name for name, r in found.rules.items() if r.verdict == "stable"]
     plain = found.rules.get("simultaneous")
@@ -178,6 +181,9 @@ def theory(found: Stability) -> list[str]:
             "the flow converges though simultaneous steps do not: a smaller step would, below "
             f"{plain.largest_stable_step:.3g}"
         )
-    if any(verdict == "stable" for _, verdict in found.points):
-        lines.append("there are other stationary points that are stable; see points")
+    if len(set(found.steps)) > 1:
+        lines.append(
+            "the flow and its eigenvalues are those of equal speeds; the largest stable step is "
+            "the first player's, with the ratio of the steps kept"
+        )
     return lines

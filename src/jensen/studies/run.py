@@ -6,9 +6,11 @@ It is loaded when it is asked for.
 
 from __future__ import annotations
 
+import ast
 import time
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,11 @@ def title_of(name: str) -> str:
         >>> title_of("dirac-gan")
         'The Dirac-GAN: where it rests, and why it turns for ever without a penalty.'
     """
-    return (_module(name).__doc__ or name).strip().splitlines()[0]
+    found = find_spec(STUDIES[_known(name)])
+    if found is None or found.origin is None:
+        raise InputError(f"the study {name!r} is not installed", "study", "install jensen again")
+    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))  # without running its imports
+    return (ast.get_docstring(tree) or name).splitlines()[0]
 
 
 def run_study(
@@ -120,10 +126,14 @@ def run_study(
 
 
 def _module(name: str) -> Any:
+    return import_module(STUDIES[_known(name)])
+
+
+def _known(name: str) -> str:
     if name not in STUDIES:
         raise InputError(
             f"unknown study {name!r}{nearest(name, STUDIES)}",
             "study",
             f"choose one of {', '.join(STUDIES)}",
         )
-    return import_module(STUDIES[name])
+    return name
