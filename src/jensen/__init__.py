@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jensen.data.source import open_table
     from jensen.engine.config import Optimisation, Training
     from jensen.engine.run import Game, train
-    from jensen.estimators import AnomalyDetector, FlowDensity
+    from jensen.estimators import AnomalyDetector, FlowDensity, GANSampler
     from jensen.evaluation.two_sample import two_sample
     from jensen.examine import stability_of
     from jensen.games.learning import learn_game
@@ -36,6 +36,7 @@ _HOME = {
     "DivergedError": "jensen._errors",
     "Flow": "jensen.models.flow",
     "FlowDensity": "jensen.estimators",
+    "GANSampler": "jensen.estimators",
     "Game": "jensen.engine.run",
     "IAF": "jensen.models.flow",
     "InputError": "jensen._errors",
@@ -66,6 +67,7 @@ __all__ = [
     "DivergedError",
     "Flow",
     "FlowDensity",
+    "GANSampler",
     "Game",
     "InputError",
     "JensenError",

@@ -18,6 +18,7 @@ from jensen.data.output import TableWriter, check_output
 from jensen.data.source import Source, open_table
 from jensen.data.split import check_seed
 from jensen.evaluation.likelihood import mean_and_error, summarise
+from jensen.fitting import judged
 from jensen.runs import Run
 
 Note = Callable[[str], None]
@@ -108,22 +109,46 @@ def _transform(
     return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
 
 
-def sample_table(run: Run, n: int, out: str | os.PathLike[str], seed: int) -> dict[str, Any]:
+def sample_table(
+    run: Run,
+    n: int,
+    out: str | os.PathLike[str],
+    seed: int,
+    given: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write `n` new rows in the columns and units of the training table.
+
+    Args:
+        run: a finished run.
+        n: number of rows.
+        out: the file to write.
+        seed: all randomness.
+        given: column name → value that every row is to have; for a GAN alone.
 
     Returns:
         `n`, `seconds`, `out`.
 
     Raises:
-        InputError: for n < 1, a seed out of range, or an output that cannot be used.
+        InputError: for n < 1, a seed out of range, an output that cannot be used, or values that
+            cannot be given.
     """
     started = time.monotonic()
     if n < 1:
         raise InputError(f"the number of rows must be at least 1, got {n}", "-n")
     check_seed(seed)
+    is_gan = run.spec["model"] == "gan"
+    if given and not is_gan:
+        raise InputError(
+            "rows with given values are drawn from GANs alone",
+            str(run.folder),
+            "train with --model gan, or leave the values out",
+        )
     path = check_output(out)
     with TableWriter(path) as writer:
-        for rows in run.density.sample_blocks(n, seed):
+        blocks = (
+            run.gan.sample_blocks(n, seed, given) if is_gan else run.density.sample_blocks(n, seed)
+        )
+        for rows in blocks:
             writer.write(run.schema.decode(rows))
     return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
 
@@ -139,7 +164,13 @@ def log_probs(run: Run, data: Any, note: Note) -> tuple[np.ndarray, np.ndarray, 
 
 
 def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
-    """Return held-out figures of the rows of `data`, with the Gaussian baseline beside them."""
+    """Return held-out figures of the rows of `data`, with the Gaussian baseline beside them.
+
+    A GAN has no log p (kind `none`): its figures say how well the rows and its samples are told
+    apart, see `jensen.fitting.judge.judged`.
+    """
+    if run.spec["model"] == "gan":
+        return _evaluate_gan(run, data, note)
     log_prob, error, base = log_probs(run, data, note)
     density = run.density
     dim = len(run.schema.continuous) + len(run.schema.categorical)
@@ -151,4 +182,17 @@ def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
         "run": str(run.folder),
         **summarise(log_prob, error, density.kind, density.n_points, dim),
         "gaussian": {"mean": mean, "se": se, "difference_se": difference},
+    }
+
+
+def _evaluate_gan(run: Run, data: Any, note: Note) -> dict[str, Any]:
+    matrix = np.concatenate(list(encoded(run, open_table(data), note)))
+    nothing = dict.fromkeys(("mean", "se", "k", "ess", "pareto_k"))
+    return {
+        "run": str(run.folder),
+        "n": len(matrix),
+        "log_prob": {**nothing, "kind": "none"},
+        "bits_per_dim": None,
+        "impossible": int(np.sum(~run.gan.preprocess.possible(matrix))),
+        "two_sample": judged(run.gan, matrix, run.spec["seed"]),
     }

@@ -1,7 +1,7 @@
 r"""The run folder: a trained model as plain files, checked when it is read.
 
     RUN/spec.json           what was trained, on what, how, with which versions; and checksums
-    RUN/model.safetensors   weights, preprocessing, baseline and calibration scores
+    RUN/model.safetensors   weights, preprocessing and all else that the model holds
     RUN/metrics.parquet     one row per evaluation
     RUN/heldout.parquet     calibration rows, then validation rows, for the report
     RUN/checkpoints/        the training state, to resume from
@@ -20,22 +20,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jensen._errors import DivergedError, InputError, nearest
+from jensen._errors import DivergedError, InputError
 from jensen.anomaly.calibrate import Conformal
 from jensen.data.output import TableWriter, write_bytes
-from jensen.data.preprocess import Preprocess
 from jensen.data.schema import Schema, fingerprint, read
 from jensen.data.source import Source, open_table
 from jensen.data.split import Split, check_seed, split_rows
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
-from jensen.evaluation.likelihood import Gaussian, fit_gaussian, mean_and_error
-from jensen.fitting import MODELS, Recipe, fit_table, flow_init
+from jensen.evaluation.likelihood import Gaussian
+from jensen.fitting import Family, FlowFit, Recipe, TableGAN, family_named
 from jensen.models.table import TableDensity
 from jensen.spec import FORMAT, check_folder, make_folder, read_spec, versions, write_spec
 
@@ -51,21 +47,81 @@ class Run:
     Args:
         folder: where it is.
         spec: the content of `spec.json`.
-        density: the trained model in data units.
-        baseline: the Gaussian fitted to the same rows.
-        conformal: the calibrated scores.
+        model: what its family keeps: a `FlowFit` or a `TableGAN`.
     """
 
     folder: Path
     spec: dict[str, Any]
-    density: TableDensity
-    baseline: Gaussian
-    conformal: Conformal
+    model: FlowFit | TableGAN
 
     @property
     def schema(self) -> Schema:
         """The columns of the training table."""
-        return self.density.preprocess.schema
+        return self.model.preprocess.schema
+
+    @property
+    def density(self) -> TableDensity:
+        """The trained model in data units.
+
+        Raises:
+            InputError: for a GAN, which has none.
+        """
+        return self._flow().density
+
+    @property
+    def baseline(self) -> Gaussian:
+        """The Gaussian fitted to the same rows.
+
+        Raises:
+            InputError: for a GAN, which is not compared with one by log p.
+        """
+        return self._flow().baseline
+
+    @property
+    def conformal(self) -> Conformal:
+        """The calibrated scores.
+
+        Raises:
+            InputError: for a GAN, which has no scores.
+        """
+        return self._flow().conformal
+
+    @property
+    def gan(self) -> TableGAN:
+        """The trained pair of players: `discriminator`, `generator`, `objective`, `vectors(rows)`.
+
+        Raises:
+            InputError: for a run of another family.
+        """
+        if isinstance(self.model, TableGAN):
+            return self.model
+        raise InputError(
+            f"this run is a {self.spec['model']}: it has no discriminator and no generator",
+            str(self.folder),
+            "give a run of `jensen fit --model gan`",
+        )
+
+    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the encoded calibration rows and validation rows that the folder keeps.
+
+        At most 2,000 of each; neither was trained on, the first did not choose the weights either.
+
+        Raises:
+            InputError: if the file is missing or damaged.
+        """
+        source = open_table(self.folder / "heldout.parquet")
+        rows = np.concatenate([self.schema.encode(batch) for batch in source.batches()])
+        return tuple(np.split(rows, [min(self.spec["split"]["calibration"], _HELD_OUT_ROWS)]))  # type: ignore[return-value]
+
+    def _flow(self) -> FlowFit:
+        if isinstance(self.model, FlowFit):
+            return self.model
+        raise InputError(
+            "a GAN gives no log p: it can be sampled, and its discriminator judges rows",
+            str(self.folder),
+            "train with --model flow to score rows and flag anomalies; `jensen compare-samples` "
+            "judges samples",
+        )
 
 
 def fit_run(
@@ -83,8 +139,8 @@ def fit_run(
     Args:
         data: anything `open_table` opens.
         folder: the run folder; must not hold a run unless `resume`.
-        model: the family; one of `MODELS`.
-        settings: name → value, see `Recipe`.
+        model: the family; one of `FAMILIES`.
+        settings: name → value, see `Recipe`, `FlowOptions` and `GanOptions`.
         seed: all randomness of the run.
         resume: go on with the run in the folder; more epochs than it had extend it.
         report: called with the progress.
@@ -96,13 +152,7 @@ def fit_run(
         InputError: for data, options or a folder that cannot be used.
         DivergedError: if training leaves the finite numbers; the last good checkpoint stays.
     """
-    if model not in MODELS:
-        raise InputError(
-            f"unknown model {model!r}{nearest(model, MODELS)}",
-            "--model",
-            f"choose one of {', '.join(MODELS)}",
-        )
-    recipe = Recipe.from_settings(settings or {})
+    recipe = Recipe.from_settings(settings or {}, family_named(model).start())
     check_seed(seed)
     folder = check_folder(Path(folder), resume)
     source = open_table(data)
@@ -127,14 +177,16 @@ def _trained(
     folder: Path, spec: dict[str, Any], schema: Schema, matrix: np.ndarray, report: Report
 ) -> Run:
     """Train what the spec says, write the folder's other files, and return the finished run."""
+    family = family_named(spec["model"])
+    recipe = Recipe.from_settings(spec["recipe"], family.start())
     split = split_rows(len(matrix), spec["seed"], calibrate=True)
     checkpoints = Checkpoints(folder / "checkpoints")
     started = time.monotonic()
     try:
-        density, result = fit_table(
+        model, result = family.fit(
             schema,
             matrix,
-            Recipe.from_settings(spec["recipe"]),
+            recipe,
             seed=spec["seed"],
             split=split,
             checkpoints=checkpoints,
@@ -145,7 +197,7 @@ def _trained(
         raise DivergedError(error.what, str(folder), error.mend) from error
     finally:
         checkpoints.close()
-    run = _finished(folder, spec, density, matrix, split)
+    run = _finished(folder, spec, family, model)
     _write_metrics(folder, result.metrics)
     _write_held_out(folder, schema, matrix, split)
     spec = {
@@ -154,7 +206,7 @@ def _trained(
         "seconds": spec["seconds"] + time.monotonic() - started,
         "steps": result.steps,
         "stopped_early": result.stopped_early,
-        "figures": _figures(run, matrix, split),
+        "figures": family.figures(run.model, matrix, split, spec["seed"]),
     }
     write_spec(folder, spec)
     return replace(run, spec=spec)
@@ -196,7 +248,8 @@ def _new_spec(
     source: Source, schema: Schema, matrix: np.ndarray, model: str, recipe: Recipe, seed: int
 ) -> dict[str, Any]:
     split = split_rows(len(matrix), seed, calibrate=True)
-    recipe = recipe.chosen_for(len(split.train))
+    family = family_named(model)
+    recipe = family.chosen_for(recipe, schema, len(split.train))
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -204,6 +257,7 @@ def _new_spec(
         "status": "training",
         "seed": seed,
         "recipe": recipe.to_settings(),
+        "adaptations": family.adaptations(recipe, len(split.train)),
         "schema": schema.to_dict(),
         "data": {
             "source": source.label,
@@ -229,6 +283,12 @@ def _continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> d
             str(folder),
             f"give {old['data']['source']} as it was, or choose another --out",
         )
+    if new["model"] != old["model"]:
+        raise InputError(
+            f"this run is a {old['model']}, not a {new['model']}",
+            str(folder),
+            "resume with the run's own --model, or choose another --out",
+        )
     recipe = dict(old["recipe"])
     for name in settings:
         if name != "epochs" and new["recipe"][name] != recipe[name]:
@@ -249,102 +309,31 @@ def _continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> d
     return old if old["status"] == "complete" else {**old, "status": "training"}
 
 
-def _finished(
-    folder: Path, spec: dict[str, Any], density: TableDensity, matrix: np.ndarray, split: Split
-) -> Run:
+def _finished(folder: Path, spec: dict[str, Any], family: Family, model: Any) -> Run:
     """Write the weights, and return the run as it reads back."""
     from safetensors.numpy import save
 
-    scores, _ = density.log_prob(matrix[split.calibration])
-    baseline = fit_gaussian(density.preprocess, matrix[split.train])
-    arrays = {f"model{name}": value for name, value in _named_arrays(density.members).items()}
-    p = density.preprocess
-    for name in ("mean", "scale", "step", "constants"):
-        arrays[f"preprocess.{name}"] = getattr(p, name)
-    arrays["baseline.whiten"] = baseline.whiten
-    for i, table in enumerate(baseline.frequencies):
-        arrays[f"baseline.frequencies.{i}"] = table
-    arrays["calibration.scores"] = scores
+    arrays = family.arrays(model)
     data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
     write_bytes(folder / _WEIGHTS, data)
     weights = {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()}
     return _loaded(folder, {**spec, "weights": weights}, data)
 
 
-def _named_arrays(members: Any) -> dict[str, np.ndarray]:
-    arrays = eqx.filter(members, eqx.is_array)
-    return {
-        jax.tree_util.keystr(path): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)
-    }
-
-
 def _loaded(folder: Path, spec: dict[str, Any], data: bytes) -> Run:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    family = family_named(spec["model"])
     schema = Schema.from_dict(spec["schema"])
-    recipe = Recipe.from_settings(spec["recipe"])
+    recipe = Recipe.from_settings(spec["recipe"], family.start())
     try:
-        arrays = load(data)
-        names = ("mean", "scale", "step", "constants")
-        preprocess = Preprocess(
-            **{name: arrays[f"preprocess.{name}"] for name in names}, schema=schema
-        )
-        whiten = arrays["baseline.whiten"]
-        members = _skeleton(recipe, schema, whiten)
-        filled = jax.tree_util.tree_map_with_path(
-            lambda path, leaf: _filled(arrays, path, leaf), members
-        )
-        frequencies = tuple(
-            arrays[f"baseline.frequencies.{i}"] for i in range(len(schema.categorical))
-        )
-        conformal = Conformal(arrays["calibration.scores"])
-        if len(preprocess.mean) != len(schema.continuous) or len(preprocess.constants) != len(
-            schema.constant
-        ):
-            raise ValueError("the columns")
+        model = family.load(load(data), schema, recipe)
     except (KeyError, ValueError, SafetensorError) as error:
         raise InputError(
             f"the weights do not fit the spec ({error})", str(folder), "train again"
         ) from error
-    density = TableDensity(filled, preprocess)
-    return Run(folder, spec, density, Gaussian(preprocess, whiten, frequencies), conformal)
-
-
-def _filled(arrays: dict[str, np.ndarray], path: Any, leaf: Any) -> Any:
-    """Return the array of a leaf of the skeleton; other leaves as they are."""
-    if not isinstance(leaf, jax.ShapeDtypeStruct):
-        return leaf
-    name = f"model{jax.tree_util.keystr(path)}"
-    array = arrays[name]
-    if array.shape != leaf.shape or array.dtype != leaf.dtype:
-        raise ValueError(f"{name} is {array.shape}, not {leaf.shape}")
-    return jnp.asarray(array)
-
-
-def _skeleton(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> Any:
-    """Return the model of a spec with shapes in place of arrays."""
-    init = flow_init(recipe, schema, whiten)
-    keys = jax.random.split(jax.random.key(0), recipe.options.members or 1)
-    return eqx.filter_eval_shape(lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys)
-
-
-def _figures(run: Run, matrix: np.ndarray, split: Split) -> dict[str, Any]:
-    """Return the log-likelihood of (at most 5,000) training rows and of the validation rows."""
-    density, baseline = run.density, run.baseline
-    rows = matrix[split.train[:5000]]
-    train_mean, _ = mean_and_error(density.log_prob(rows)[0])
-    log_prob, _ = density.log_prob(matrix[split.validation])
-    mean, error = mean_and_error(log_prob)
-    base = baseline.log_prob(matrix[split.validation])
-    base_mean, base_error = mean_and_error(base)
-    _, difference = mean_and_error(log_prob - base)
-    return {
-        "train": {"log_prob": train_mean, "kind": density.kind},
-        "validation": {"log_prob": mean, "se": error, "kind": density.kind, "n": len(log_prob)},
-        "baseline": {"log_prob": base_mean, "se": base_error, "difference_se": difference},
-    }
+    return Run(folder, spec, model)
 
 
 def _write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:

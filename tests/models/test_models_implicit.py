@@ -67,6 +67,10 @@ def test_numbers_see_the_categories_that_were_drawn() -> None:
         out.append(np.asarray(model(jnp.asarray(np.concatenate([noise[:4], gumbel]), "f4"))))
         assert out[-1][2 + chosen] == 1.0
     assert np.ptp([row[0] for row in out]) > 1e-3
+    # … and nothing else of the Gumbel noise
+    gumbel[[chosen, 3]] = 70.0
+    again = model(jnp.asarray(np.concatenate([noise[:4], gumbel]), "f4"))
+    np.testing.assert_array_equal(again, out[-1])
 
 
 def test_the_gradient_of_a_category_is_that_of_its_softmax() -> None:

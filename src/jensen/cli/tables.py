@@ -78,12 +78,17 @@ def _density_lines(result: dict[str, Any], run: Run) -> list[str]:
     ]
 
 
-def _gan_lines(result: dict[str, Any]) -> list[str]:
-    held_out = result["validation"]
+def _sample_lines(judged: dict[str, Any]) -> list[str]:
     return [
-        f"samples      Jensen-Shannon divergence from held-out rows at least {held_out['jsd']:.4f} "
-        f"± {held_out['se']:.4f} nats ({held_out['n']} rows; 0 if the same, at most 0.6931)",
-        f"             squared MMD {held_out['mmd']:.4g}",
+        f"samples      Jensen-Shannon divergence from these rows at least {judged['jsd']:.4f} "
+        f"± {judged['se']:.4f} nats ({judged['n']} rows; 0 if the same, at most 0.6931)",
+        f"             squared MMD {judged['mmd']:.4g}",
+    ]
+
+
+def _gan_lines(result: dict[str, Any]) -> list[str]:
+    return [
+        *_sample_lines(result["validation"]),
         f"next         jensen sample {result['run']} -n 1000 --out new.csv; "
         f"jensen stability {result['run']}",
     ]
@@ -163,17 +168,18 @@ def evaluate(run: RunFolder, data: Data, as_json: Json = False) -> None:
     from jensen.runs import open_run
 
     result = evaluate_table(open_run(run), data, note)
-    figure, base = result["log_prob"], result["gaussian"]
-    show(
-        result,
-        as_json,
-        [
+    figure = result["log_prob"]
+    if figure["kind"] == "none":
+        lines = ["log p        none: a GAN has no density", *_sample_lines(result["two_sample"])]
+    else:
+        base = result["gaussian"]
+        lines = [
             f"log p        {figure['mean']:.4f} ± {figure['se']:.4f} nats per row "
             f"({figure['kind']}, {result['n']:,} rows)",
             f"bits/dim     {result['bits_per_dim']:.4f}",
             f"Gaussian     {base['mean']:.4f} ± {base['se']:.4f} nats per row",
-        ],
-    )
+        ]
+    show(result, as_json, lines)
 
 
 @app.command()

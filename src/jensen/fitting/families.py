@@ -1,0 +1,26 @@
+r"""The families of models by name."""
+
+from __future__ import annotations
+
+from jensen._errors import InputError, nearest
+from jensen.fitting.family import Family
+from jensen.fitting.flow import FlowFamily
+from jensen.fitting.gan import GanFamily
+
+FAMILIES: dict[str, Family] = {"flow": FlowFamily(), "gan": GanFamily()}
+"""Every family by its name in `--model`."""
+
+
+def family_named(name: str) -> Family:
+    """Return the family called `name`.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in FAMILIES:
+        raise InputError(
+            f"unknown model {name!r}{nearest(name, FAMILIES)}",
+            "--model",
+            f"choose one of {', '.join(FAMILIES)}",
+        )
+    return FAMILIES[name]

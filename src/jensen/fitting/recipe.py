@@ -1,0 +1,65 @@
+r"""A recipe: all that a user can set of a fit, the model's options and its training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from jensen._errors import InputError, nearest
+from jensen.engine.config import Training
+from jensen.models.families import FlowOptions, read_value
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a user can set of a fit.
+
+    Args:
+        options: the model, a frozen dataclass such as `FlowOptions`.
+        training: its optimisation, evaluation and stopping.
+    """
+
+    options: Any = field(default_factory=FlowOptions)
+    training: Training = field(default_factory=Training)
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], start: Recipe | None = None) -> Recipe:
+        """Return a recipe with the given settings, text or values, and those of `start` elsewhere.
+
+        Args:
+            settings: name → value.
+            start: the family's defaults; those of a flow if None.
+
+        Raises:
+            InputError: for an unknown name (the nearest is suggested) or a value out of range.
+
+        Example:
+            >>> Recipe.from_settings({"bins": "16", "epochs": 3}).options.bins
+            16
+        """
+        start = cls() if start is None else start
+        known = start.to_settings()
+        values = {}
+        for name, value in settings.items():
+            if name not in known:
+                raise InputError(
+                    f"unknown option {name!r}{nearest(name, known)}",
+                    "--set",
+                    f"choose one of {', '.join(known)}",
+                )
+            values[name] = read_value(name, value, known[name])
+
+        def changed(part: Any) -> Any:
+            return replace(
+                part, **{f.name: values[f.name] for f in fields(part) if f.name in values}
+            )
+
+        training = replace(
+            changed(start.training), optimisation=changed(start.training.optimisation)
+        )
+        return cls(changed(start.options), training)
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return every setting, as plain data; `from_settings` gives the recipe back."""
+        training = asdict(self.training)
+        return {**asdict(self.options), **training.pop("optimisation"), **training}
