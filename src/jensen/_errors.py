@@ -6,6 +6,8 @@ them as one line, ``error: WHAT — WHERE — HOW TO MEND``, and ends with `exit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class JensenError(Exception):
     """Base of every error that Jensen raises on purpose.
@@ -42,3 +44,29 @@ def nearest(name: str, choices: object) -> str:
 
     match = get_close_matches(name, [str(c) for c in choices], n=1, cutoff=0.5)  # type: ignore[attr-defined]
     return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def check_name(name: str, choices: Iterable[str], kind: str, where: str = "") -> None:
+    """Raise unless `name` is one of the choices.
+
+    Args:
+        name: what a user wrote.
+        choices: what there is.
+        kind: of thing, in plain words.
+        where: the option it was given to.
+
+    Raises:
+        InputError: with the nearest choice, and all of them.
+
+    Example:
+        >>> check_name("optimstic", ["optimistic", "alternating"], "rule")
+        Traceback (most recent call last):
+        ...
+        jensen._errors.InputError: unknown rule 'optimstic' (did you mean 'optimistic'?) ...
+    """
+    if name not in set(choices):
+        raise InputError(
+            f"unknown {kind} {name!r}{nearest(name, choices)}",
+            where,
+            f"choose one of {', '.join(choices)}",
+        )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 from jensen.data.preprocess import Preprocess, whitening
 
 MARGINS = ("normal-scores", "standard")
@@ -123,12 +123,7 @@ def fit_examples(
         >>> bool(np.abs(back - rows).max() < 0.06)  # half a grid cell, and float32
         True
     """
-    if margins not in MARGINS:
-        raise InputError(
-            f"unknown margins {margins!r}{nearest(margins, MARGINS)}",
-            "margins",
-            f"choose one of {', '.join(MARGINS)}",
-        )
+    check_name(margins, MARGINS, "margins", "margins")
     values = matrix[:, list(preprocess.schema.continuous)]
     d = values.shape[1]
     bounds = np.stack([values.min(axis=0), values.max(axis=0)])

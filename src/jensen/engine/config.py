@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import optax
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen.games.rules import RULES
 
 OPTIMISERS = ("adam", "sgd")
@@ -66,11 +66,7 @@ class Optimisation:
             ("optimiser", self.optimiser, OPTIMISERS),
             ("rule", self.rule, tuple(RULES)),
         ):
-            if value not in choices:
-                raise InputError(
-                    f"unknown {name} {value!r}{nearest(value, choices)}",
-                    mend=f"choose one of {', '.join(choices)}",
-                )
+            check_name(value, choices, name)
         plain = self.optimiser == "sgd" and self.clip is None and self.weight_decay == 0
         if RULES[self.rule].plain_steps_only and not plain:
             raise InputError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 
 CALIBRATIONS = ("platt", "isotonic", "none")
 
@@ -53,12 +53,7 @@ class Calibration:
 
 def check_kind(kind: str) -> None:
     """Raise InputError unless there is a calibration of that name."""
-    if kind not in CALIBRATIONS:
-        raise InputError(
-            f"unknown calibration {kind!r}{nearest(kind, CALIBRATIONS)}",
-            "calibration",
-            f"choose one of {', '.join(CALIBRATIONS)}",
-        )
+    check_name(kind, CALIBRATIONS, "calibration", "calibration")
 
 
 def calibrate(kind: str, logit: np.ndarray, sign: np.ndarray) -> Calibration:

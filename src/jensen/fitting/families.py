@@ -2,7 +2,7 @@ r"""The families of models by name."""
 
 from __future__ import annotations
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 from jensen.fitting.family import Family
 from jensen.fitting.flow import FlowFamily
 from jensen.fitting.gan import GanFamily
@@ -17,10 +17,5 @@ def family_named(name: str) -> Family:
     Raises:
         InputError: if there is none.
     """
-    if name not in FAMILIES:
-        raise InputError(
-            f"unknown model {name!r}{nearest(name, FAMILIES)}",
-            "--model",
-            f"choose one of {', '.join(FAMILIES)}",
-        )
+    check_name(name, FAMILIES, "model", "--model")
     return FAMILIES[name]

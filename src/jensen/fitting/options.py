@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen.data.examples import MARGINS
 from jensen.engine.config import Optimisation, Training
 from jensen.fitting.recipe import Recipe
@@ -69,12 +69,7 @@ class GanOptions:
             ("normalisation", NORMALISATIONS),
         ):
             value = getattr(self, name)
-            if value not in choices:
-                raise InputError(
-                    f"unknown {name} {value!r}{nearest(value, choices)}",
-                    name,
-                    f"choose one of {', '.join(choices)}",
-                )
+            check_name(value, choices, name, name)
         for name in ("latent_dim", "width", "depth", "generator_width", "generator_depth"):
             value = getattr(self, name)
             if value is not None and value < 1:

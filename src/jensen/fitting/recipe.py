@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 from jensen.engine.config import Training
 from jensen.models.families import FlowOptions, read_value
 
@@ -41,12 +41,7 @@ class Recipe:
         known = start.to_settings()
         values = {}
         for name, value in settings.items():
-            if name not in known:
-                raise InputError(
-                    f"unknown option {name!r}{nearest(name, known)}",
-                    "--set",
-                    f"choose one of {', '.join(known)}",
-                )
+            check_name(name, known, "option", "--set")
             values[name] = read_value(name, value, known[name])
 
         def changed(part: Any) -> Any:

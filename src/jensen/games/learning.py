@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen._typing import Array
 from jensen.games.learners import LEARNERS, Learner, Pair, Step
 from jensen.games.matrix import Equilibrium, as_strategy, scaled
@@ -128,12 +128,7 @@ def learn_game(
 
 
 def _learner(method: str) -> Learner:
-    if method not in LEARNERS:
-        raise InputError(
-            f"unknown learning method {method!r}{nearest(method, LEARNERS)}",
-            "learn_game",
-            f"choose one of {', '.join(LEARNERS)}",
-        )
+    check_name(method, LEARNERS, "learning method", "learn_game")
     return LEARNERS[method]
 
 

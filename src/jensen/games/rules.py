@@ -36,7 +36,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jax.scipy.sparse.linalg import gmres
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 from jensen._typing import Array, PyTree
 from jensen.games.field import Field
 
@@ -346,9 +346,5 @@ def rule(name: str) -> Rule:
         >>> rule("extragradient")
         Extragradient()
     """
-    if name not in RULES:
-        raise InputError(
-            f"unknown rule {name!r}{nearest(name, RULES)}",
-            mend=f"choose one of {', '.join(RULES)}",
-        )
+    check_name(name, RULES, "rule")
     return RULES[name]()

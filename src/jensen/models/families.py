@@ -13,7 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen._typing import Array, Key
 from jensen.bijections import Chain, LULinear
 from jensen.models import flow as flows
@@ -61,11 +61,7 @@ class FlowOptions:
     def __post_init__(self) -> None:
         for name, choices in (("architecture", ARCHITECTURES), ("tails", TAILS)):
             value = getattr(self, name)
-            if value not in choices:
-                raise InputError(
-                    f"unknown {name} {value!r}{nearest(value, choices)}",
-                    mend=f"choose one of {', '.join(choices)}",
-                )
+            check_name(value, choices, name)
         for name in ("n_layers", "width", "depth", "members"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jensen._errors import InputError, nearest
+from jensen._errors import check_name
 from jensen._typing import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -41,9 +41,5 @@ def activation(name: str) -> Callable[[Array], Array]:
         >>> float(activation("relu")(jnp.float32(-1.0)))
         0.0
     """
-    if name not in ACTIVATIONS:
-        raise InputError(
-            f"unknown activation {name!r}{nearest(name, ACTIVATIONS)}",
-            mend=f"choose one of {', '.join(ACTIVATIONS)}",
-        )
+    check_name(name, ACTIVATIONS, "activation")
     return ACTIVATIONS[name]

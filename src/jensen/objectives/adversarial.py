@@ -42,7 +42,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen._typing import Array, Key
 from jensen.objectives.divergences import DIVERGENCES, Divergence
 from jensen.objectives.penalties import Penalty
@@ -259,12 +259,7 @@ def loss_named(name: str, fake_weight: float = 1.0) -> Loss:
     """
     if name in ("minimax", "non-saturating"):
         return Logistic(fake_weight, saturating=name == "minimax")
-    if name not in LOSSES:
-        raise InputError(
-            f"unknown loss {name!r}{nearest(name, LOSSES)}",
-            "loss",
-            f"choose one of {', '.join(LOSSES)}",
-        )
+    check_name(name, LOSSES, "loss", "loss")
     if fake_weight != 1.0:
         raise InputError(
             f"the {name} loss has no weight on generated rows, got {fake_weight}",

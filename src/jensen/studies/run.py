@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from jensen._errors import InputError, nearest
+from jensen._errors import InputError, check_name
 from jensen.data.split import check_seed
 from jensen.studies.notebook import Notebook
 
@@ -130,10 +130,5 @@ def _module(name: str) -> Any:
 
 
 def _known(name: str) -> str:
-    if name not in STUDIES:
-        raise InputError(
-            f"unknown study {name!r}{nearest(name, STUDIES)}",
-            "study",
-            f"choose one of {', '.join(STUDIES)}",
-        )
+    check_name(name, STUDIES, "study", "study")
     return name
