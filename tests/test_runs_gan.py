@@ -222,6 +222,23 @@ def test_bad_options_come_before_the_folder(
     assert not (tmp_path / "run").exists()
 
 
+def test_open_options_are_chosen_and_kept(table: Path, tmp_path: Path, whole: Run) -> None:
+    recipe, rows = whole.spec["recipe"], whole.spec["split"]["train"]
+    entries = 4 + len(set(CITY)) + 1  # numbers (a flag is one), and the levels of the city
+    assert recipe["r1"] == recipe["r2"] == pytest.approx(6 * entries / rows)
+    assert (recipe["latent_dim"], recipe["generator_width"]) == (6, 8)
+    given = {"r1": "0.25", "r2": "0", "latent_dim": "1", "generator_depth": "2", "epochs": "1"}
+    run = fit_run(table, tmp_path / "run", model="gan", settings={**SMALL, **given})
+    options = open_run(run.folder).gan.options
+    assert (options.r1, options.r2, options.latent_dim, options.generator_depth) == (
+        0.25,
+        0.0,
+        1,
+        2,
+    )
+    assert len(run.gan.objective.penalties) == 1
+
+
 def test_a_run_resumes_as_its_own_family(whole: Run, table: Path) -> None:
     with pytest.raises(InputError, match="this run is a gan, not a flow"):
         fit_run(table, whole.folder, resume=True)

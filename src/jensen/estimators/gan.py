@@ -23,8 +23,8 @@ class GANSampler(BaseEstimator):
     Args:
         loss: `non-saturating`, `minimax`, `least-squares`, `hinge`, `wasserstein` or an
             f-divergence, see `jensen.objectives.adversarial.LOSSES`.
-        r1: weight of the R₁ penalty.
-        r2: weight of the R₂ penalty.
+        r1: weight of the R₁ penalty; None to choose by the size of the table.
+        r2: weight of the R₂ penalty; the same.
         packing: rows that the discriminator sees at once.
         latent_dim: length of the noise; None for as many as there are columns.
         width: units of each hidden layer of both networks.
@@ -52,8 +52,8 @@ class GANSampler(BaseEstimator):
     def __init__(
         self,
         loss: str = "non-saturating",
-        r1: float = 0.01,
-        r2: float = 0.01,
+        r1: float | None = None,
+        r2: float | None = None,
         packing: int = 1,
         latent_dim: int | None = None,
         width: int = 128,

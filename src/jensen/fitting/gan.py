@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jensen._errors import InputError
 from jensen._typing import Array, Key
 from jensen.data.examples import Examples, fit_examples
 from jensen.data.preprocess import fit_preprocess
@@ -63,6 +64,8 @@ class GanInit(eqx.Module):
     def __call__(self, key: Key) -> tuple[Discriminator, Generator]:
         """Return the two players."""
         o = self.options
+        if o.latent_dim is None or o.generator_width is None or o.generator_depth is None:
+            raise InputError("the generator's sizes are not chosen yet", mend="use chosen_for")
         for_discriminator, for_generator = jax.random.split(key)
         discriminator = Discriminator(
             for_discriminator,
@@ -74,8 +77,8 @@ class GanInit(eqx.Module):
         generator = Generator(
             for_generator,
             self.dim,
-            (o.generator_width or o.width,) * (o.generator_depth or o.depth),
-            latent_dim=o.latent_dim or max(2, self.dim + len(self.levels)),
+            (o.generator_width,) * o.generator_depth,
+            latent_dim=o.latent_dim,
             levels=self.levels,
             activation=o.activation,
             skip=o.start == "gaussian",
@@ -123,7 +126,7 @@ def fit_gan(
     Raises:
         DivergedError: if training leaves the finite numbers.
     """
-    recipe = trained_for(recipe, len(split.train))
+    recipe = chosen_for(recipe, schema, len(split.train))
     rows = matrix[split.train]
     preprocess = fit_preprocess(schema, rows)
     examples = fit_examples(preprocess, rows, recipe.options.margins, seed)
@@ -151,17 +154,22 @@ def fit_gan(
     return TableGAN(discriminator, generator, examples, recipe.options), result
 
 
-def trained_for(recipe: Recipe, n_rows: int) -> Recipe:
-    """Return the recipe with the number of epochs chosen: about 8,000 steps.
+def chosen_for(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
+    """Return the recipe with the open options and the number of epochs (about 8,000 steps) chosen.
 
-    Example:
-        >>> trained_for(default_recipe(), 2560).training.epochs
-        800
+    Args:
+        recipe: `GanOptions` and training.
+        schema: the table's columns.
+        n_rows: training rows.
     """
-    if recipe.training.epochs is not None:
-        return recipe
-    per_epoch = -(-n_rows // min(recipe.training.optimisation.batch_size, n_rows))
-    return replace(recipe, training=replace(recipe.training, epochs=-(-_STEPS // per_epoch)))
+    levels = [len(schema.columns[j].levels) for j in schema.categorical]
+    n_columns = len(schema.continuous) + len(levels)
+    options = recipe.options.chosen_for(n_columns, len(schema.continuous) + sum(levels), n_rows)
+    training = recipe.training
+    if training.epochs is None:
+        per_epoch = -(-n_rows // min(training.optimisation.batch_size, n_rows))
+        training = replace(training, epochs=-(-_STEPS // per_epoch))
+    return Recipe(options, training)
 
 
 def _first(stacked: Any) -> Any:
@@ -176,16 +184,8 @@ class GanFamily(Family):
         return default_recipe()
 
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
-        """Return the recipe with the latent dimension, the generator and the epochs chosen."""
-        o = recipe.options
-        varying = len(schema.continuous) + len(schema.categorical)
-        options = replace(
-            o,
-            latent_dim=o.latent_dim or max(2, varying),
-            generator_width=o.generator_width or o.width,
-            generator_depth=o.generator_depth or o.depth,
-        )
-        return trained_for(replace(recipe, options=options), n_rows)
+        """Return the recipe with the open options and the number of epochs chosen."""
+        return chosen_for(recipe, schema, n_rows)
 
     def adaptations(self, recipe: Recipe, n_rows: int) -> list[str]:
         """Return what becomes of a batch larger than the data, and of packs that do not fill it."""

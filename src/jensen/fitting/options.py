@@ -2,7 +2,7 @@ r"""What a user can set of a GAN, and the default recipe."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jensen._errors import InputError, check_name
 from jensen.data.examples import MARGINS
@@ -23,8 +23,8 @@ class GanOptions:
     Args:
         loss: one of `jensen.objectives.adversarial.LOSSES`.
         fake_weight: λ, the weight of generated rows in a logistic loss.
-        r1: γ of the R₁ penalty; 0 for none.
-        r2: γ of the R₂ penalty; 0 for none.
+        r1: γ of the R₁ penalty; 0 for none; None for a choice by the size of the table.
+        r2: γ of the R₂ penalty; the same.
         gradient_penalty: λ of the gradient penalty; 0 for none.
         normalisation: of the discriminator's weights, `none` or `spectral`.
         packing: rows that the discriminator sees at once.
@@ -46,8 +46,8 @@ class GanOptions:
 
     loss: str = "non-saturating"
     fake_weight: float = 1.0
-    r1: float = 0.01
-    r2: float = 0.01
+    r1: float | None = None
+    r2: float | None = None
     gradient_penalty: float = 0.0
     normalisation: str = "none"
     packing: int = 1
@@ -75,16 +75,50 @@ class GanOptions:
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}", name)
         for name in ("r1", "r2", "gradient_penalty"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}", name)
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"{name} must be at least 0, got {value}", name)
         for name in ("temperature", "generator_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}", name)
+        if self.packing < 1:
+            raise InputError(f"packing must be at least 1, got {self.packing}", "packing")
         activation(self.activation)
-        self.objective()
+        loss_named(self.loss, self.fake_weight)
+
+    def chosen_for(self, n_columns: int, dim: int, n_rows: int) -> GanOptions:
+        """Return the options with every None chosen.
+
+        γ = 6 D/n, between 0.003 and 1: the fewer rows and the more entries in each, the sooner a
+        discriminator knows the rows by heart, and the smoother it has to be.
+
+        Args:
+            n_columns: columns that vary.
+            dim: D, length of an example.
+            n_rows: n, training rows.
+
+        Example:
+            >>> GanOptions().chosen_for(2, 2, 100_000).r1
+            0.003
+        """
+        gamma = min(max(6.0 * dim / n_rows, 0.003), 1.0)
+        return replace(
+            self,
+            r1=gamma if self.r1 is None else self.r1,
+            r2=gamma if self.r2 is None else self.r2,
+            latent_dim=self.latent_dim or max(2, n_columns),
+            generator_width=self.generator_width or self.width,
+            generator_depth=self.generator_depth or self.depth,
+        )
 
     def objective(self) -> Adversarial:
-        """Return the losses of the two players."""
+        """Return the losses of the two players.
+
+        Raises:
+            InputError: where the penalties are not chosen yet.
+        """
+        if self.r1 is None or self.r2 is None:
+            raise InputError("r1 and r2 are not chosen yet", mend="use chosen_for")
         penalties = (
             *([R1(self.r1)] if self.r1 else []),
             *([R2(self.r2)] if self.r2 else []),

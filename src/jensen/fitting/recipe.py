@@ -39,10 +39,12 @@ class Recipe:
         """
         start = cls() if start is None else start
         known = start.to_settings()
+        parts = (start.options, start.training, start.training.optimisation)
+        kinds = {f.name: str(f.type) for part in parts for f in fields(part)}
         values = {}
         for name, value in settings.items():
             check_name(name, known, "option", "--set")
-            values[name] = read_value(name, value, known[name])
+            values[name] = _read(name, value, known[name], kinds[name])
 
         def changed(part: Any) -> Any:
             return replace(
@@ -58,3 +60,9 @@ class Recipe:
         """Return every setting, as plain data; `from_settings` gives the recipe back."""
         training = asdict(self.training)
         return {**asdict(self.options), **training.pop("optimisation"), **training}
+
+
+def _read(name: str, value: Any, default: Any, kind: str) -> Any:
+    """Return `value`, text or not, as the type of the setting; text for an open one may be none."""
+    is_open = default is None and isinstance(value, str) and value.lower() not in ("none", "null")
+    return read_value(name, value, 1.0 if is_open and "float" in kind else default)
