@@ -10,6 +10,7 @@ of the user's own under the system's temporary folder.
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import tempfile
@@ -24,6 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 jax.config.update(
     "jax_compilation_cache_dir",
@@ -58,6 +60,19 @@ from jensen.games.rules import (  # noqa: E402
 )
 from jensen.models.base import StudentTBase  # noqa: E402
 from jensen.models.flow import IAF, MAF, RealNVP, SplineAutoregressive, SplineCoupling  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Let go of a module's compiled programs after it.
+
+    XLA maps each into memory, and a process that holds tens of thousands of maps is killed by the
+    system's limit on them. Programs that another module needs too come back from the cache on disk.
+    """
+    yield
+    jax.clear_caches()
+    gc.collect()
+
 
 BOUND = 4.0
 """The bound of every spline in the tables, so that one set of points meets all their tails."""

@@ -196,3 +196,35 @@ def test_the_list_of_studies(cli):
     code, out, err = cli("study")
     assert (code, out) == (2, "")
     assert "--list" in err[-1]
+
+
+def test_what_a_users_file_prints_is_no_part_of_the_document(tmp_path, cli):
+    path = tmp_path / "loud.py"
+    path.write_text("print('read')\ndef losses(x, y):\n    print('traced')\n    return x * y\n")
+    code, out, err = cli("stability", f"{path}:losses", "--json")
+    assert code == 0
+    assert document(out)["continuous"] == "marginal"
+    assert "traced" in err
+
+
+def test_a_folder_does_not_hide_a_game(tmp_path, cli, monkeypatch):
+    (tmp_path / "bilinear").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli("stability", "bilinear")[0] == 0
+
+
+def test_a_large_game_is_examined_by_its_extremes(cli):
+    code, out, _ = cli("stability", "bilinear", "--set", "dim=90", "--json")
+    found = document(out)
+    assert code == 0
+    assert not found["all_eigenvalues"]
+    assert abs(max(z[1] for z in found["eigenvalues"]) - 1) < 1e-6
+    assert abs(found["rules"]["simultaneous"]["radius"] - 1.04**0.5) < 1e-6
+
+
+def test_one_player_may_return_a_tuple_of_one(tmp_path, cli):
+    path = tmp_path / "one.py"
+    path.write_text("def losses(players):\n    return (players[0] ** 2,)\n")
+    code, out, _ = cli("stability", f"{path}:losses", "--json")
+    assert code == 0
+    assert document(out)["eigenvalues"] == [[-2.0, 0.0]]

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jensen._errors import InputError
+from jensen.games.builtin import GAMES
 from jensen.games.load import load_game
-from jensen.games.stability import Stability, stability
+from jensen.games.radius import spectral_radius
+from jensen.games.rules import RULES, rule
+from jensen.games.stability import Stability, stability, theory
 
 if TYPE_CHECKING:
     from jensen.runs import Run
@@ -39,7 +42,7 @@ def stability_of(name: str, settings: dict[str, Any] | None = None) -> Stability
     """
     settings = dict(settings or {})
     step = _read_step(settings.pop("step", None))
-    if Path(name).is_dir():
+    if name and name not in GAMES and Path(name).is_dir():
         from jensen.runs import open_run
 
         if settings:
@@ -88,6 +91,7 @@ def gan_stability(run: Run, step: float | list[float] | None = None) -> Stabilit
         f"a share {share:.2f} ± {error:.2f} of the Jacobian's square is antisymmetric (0: a "
         "minimisation, 1: a pure rotation)"
     )
+    found.remarks.extend(theory(found)[:1] if found.continuous == "marginal" else [])
     found.remarks.extend(_turning(found))
     found.remarks.extend(_damped(game, players, found))
     found.remarks.append(
@@ -147,10 +151,15 @@ def _turning(found: Stability) -> list[str]:
         f"the game rotates: its fastest turn is {fastest.real:.3g} ± {abs(fastest.imag):.3g}i, "
         f"{per_fold:.3g} radians while it changes by a factor e"
     ]
-    best = min(found.rules, key=lambda name: found.rules[name].radius)
+    factors = {
+        name: float(spectral_radius(rule(name), fastest, found.steps[0]))
+        for name, made in RULES.items()
+        if made.spectral
+    }
+    best = min(factors, key=lambda name: factors[name])
     lines.append(
-        f"of the rules, {best} damps it most at this step (radius {found.rules[best].radius:.6f}; "
-        f"simultaneous {found.rules['simultaneous'].radius:.6f})"
+        f"a step of {found.steps[0]:g} changes that turn by the factor {factors[best]:.6f} under "
+        f"{best}, the least, and {factors['simultaneous']:.6f} under simultaneous"
     )
     return lines
 

@@ -76,7 +76,7 @@ def test_radii_without_matrices_are_those_with(gan, monkeypatch):
     losses, arrays = gan
     free = local_stability("gan", losses, arrays, step=0.05)
     assert not free.spectrum.whole
-    monkeypatch.setattr(local, "DENSE", 10_000)
+    monkeypatch.setattr(local, "LARGE", 10_000)
     monkeypatch.setattr("jensen.games.radius._largest_step", lambda *_: float("nan"))
     whole = local_stability("gan", losses, arrays, step=0.05)
     assert whole.spectrum.whole

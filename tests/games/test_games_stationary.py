@@ -138,3 +138,21 @@ def test_the_bilinear_game_in_more_dimensions():
         v = Field(game.losses).v((x, y))
         assert np.array_equal(v[0], 2 * y + 0.5 * x)
         assert np.array_equal(v[1], -2 * x + 0.5 * y)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        lambda p: (jax.nn.softplus(-p[0]) + 100 * (p[1] - 1) ** 2, 100 * (p[1] - 1) ** 2),
+        lambda p: (jnp.exp(p[0]) + p[1] ** 2, p[1] ** 2),
+    ],
+    ids=["softplus", "exp"],
+)
+def test_a_stiff_player_does_not_hide_one_that_fades(losses):
+    with pytest.raises(InputError, match="no stationary point"):
+        stationary_points(losses, (0.5, 0.5), starts=8)
+
+
+def test_a_root_far_from_the_start_is_found():
+    (point,) = stationary_points(lambda p: ((p[0] - 500) ** 2, (p[1] - 500) ** 2), (0.5, 0.5))
+    assert np.abs(point.vector - 500).max() < 1e-9

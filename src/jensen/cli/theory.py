@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,6 +93,10 @@ def solve_game(
         "column": found.column.tolist(),
         "gap": found.gap,
         "unique": found.unique,
+        "lower": found.lower,
+        "upper": found.upper,
+        "scale": found.scale,
+        "method": found.method,
         "row_unique": found.row_unique,
         "column_unique": found.column_unique,
         "row_names": table.rows,
@@ -140,14 +146,19 @@ def stability(
     """Say whether a game is stable where it rests: its spectrum, and a verdict per update rule."""
     from jensen.examine import stability_of
 
-    found = stability_of(game, settings_of(set_))
+    with redirect_stdout(sys.stderr):  # what a user's file prints is a remark, not the result
+        found = stability_of(game, settings_of(set_))
     show(found.to_dict(), as_json, _stability(found))
+
+
+def _place(point: np.ndarray) -> str:
+    """Return the first entries of a point, rounding noise as 0."""
+    return ", ".join(f"{0.0 if abs(x) < 1e-12 else x:.6g}" for x in point[:6].tolist())
 
 
 def _stability(found: Stability) -> list[str]:
     """Return what a game does as lines."""
-    first = [0.0 if abs(x) < 1e-12 else x for x in found.point[:6].tolist()]
-    shown = ", ".join(f"{x:.6g}" for x in first)
+    shown = _place(found.point)
     more = f", … ({len(found.point)} entries)" if len(found.point) > 6 else ""
     lines = [
         f"game         {found.game}",
@@ -168,6 +179,5 @@ def _stability(found: Stability) -> list[str]:
         largest = {"0": "none", "inf": "no limit", "nan": "not sought"}.get(largest, largest)
         lines.append(f"{name:20}{rule.radius:12.6f}  {rule.verdict:10}{largest}")
     for point, verdict in found.points:
-        shown = ", ".join(f"{x:.6g}" for x in point[:6] + 0.0)
-        lines.append(f"{'another point':20}({shown}{more}): {verdict}")
+        lines.append(f"{'another point':20}({_place(point)}{more}): {verdict}")
     return lines + ([""] if found.remarks else []) + [f"- {remark}" for remark in found.remarks]

@@ -34,6 +34,7 @@ class Optimisation:
         learning_rate: step size η of every player, or one per player.
         optimiser: `adam` (decoupled weight decay) or `sgd`.
         weight_decay: decoupled weight decay per step, times η.
+        beta1: decay of Adam's first moment.
         clip: largest global gradient norm; None for no clipping.
         warmup: steps over which η rises linearly from 0.
         ema: decay of the exponential moving average of the weights; 0 for none.
@@ -47,6 +48,7 @@ class Optimisation:
     learning_rate: float | tuple[float, ...] = 1e-3
     optimiser: str = "adam"
     weight_decay: float = 0.0
+    beta1: float = 0.9
     clip: float | None = 5.0
     warmup: int = 100
     ema: float = 0.99
@@ -59,6 +61,7 @@ class Optimisation:
         _need(all(rate > 0 for rate in rates), "learning_rate", self.learning_rate, "above 0")
         _need(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _need(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        _need(0 <= self.beta1 < 1, "beta1", self.beta1, "in [0, 1)")
         _need(self.clip is None or self.clip > 0, "clip", self.clip, "above 0, or none")
         _need(self.warmup >= 0, "warmup", self.warmup, "at least 0")
         _need(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
@@ -82,7 +85,7 @@ class Optimisation:
         first = rate / (self.warmup + 1)  # not 0, which would waste the first batch
         schedule = optax.linear_schedule(first, rate, self.warmup) if self.warmup else rate
         if self.optimiser == "adam":
-            method = optax.adamw(schedule, weight_decay=self.weight_decay)
+            method = optax.adamw(schedule, b1=self.beta1, weight_decay=self.weight_decay)
         else:
             method = optax.chain(optax.add_decayed_weights(self.weight_decay), optax.sgd(schedule))
         return optax.chain(optax.clip_by_global_norm(self.clip), method) if self.clip else method

@@ -129,6 +129,6 @@ class GanOptions:
 
 def default_recipe() -> Recipe:
     """Return the recipe of a GAN of a user who sets nothing."""
-    optimisation = Optimisation(rule="alternating", ema=0.999, batch_size=256)
+    optimisation = Optimisation(rule="alternating", ema=0.999, batch_size=256, beta1=0.5)
     training = Training(evaluate_every=100, patience=30, optimisation=optimisation)
     return Recipe(GanOptions(), training)

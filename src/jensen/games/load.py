@@ -78,7 +78,8 @@ def _settings(where: str, make: Callable[..., Any], given: dict[str, Any]) -> di
                 where,
                 f"choose one of {', '.join(known)}" if known else "it has none but step",
             )
-    return {k: _read(where, k, given.get(k, default), default) for k, default in known.items()}
+    read = {k: _read(where, k, given[k], known[k]) for k in given}
+    return {**known, **read}
 
 
 def _read(where: str, name: str, value: Any, default: Any) -> Any:
@@ -179,7 +180,7 @@ def _shape(losses: Callable[[Players], Any], players: Players) -> Any:
     """Return the shape of what the losses return; None where they fail."""
     try:
         return jax.eval_shape(losses, players)
-    except Exception:  # noqa: BLE001 - the user's function may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001 - the user's function may raise anything
         return None
 
 
@@ -201,8 +202,9 @@ def _start(
     for n in choices:
         players = as_players((0.5,) * n)
         shape = _shape(game, players)
+        alone = getattr(shape, "shape", None) == ()
         scalars = [getattr(s, "shape", None) == () for s in jax.tree.leaves(shape)]
-        if scalars and all(scalars) and (len(scalars) == n or (n == 2 and len(scalars) == 1)):
+        if (alone and n <= 2) or (not alone and scalars and all(scalars) and len(scalars) == n):
             return players
     raise InputError(
         f"the shapes of the players are not known: {choices[0]} numbers do not fit"

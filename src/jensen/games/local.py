@@ -37,10 +37,8 @@ from jensen.games.spectrum import (
     flatten,
     jacobian,
 )
-from jensen.games.stability import Stability, check_steps
+from jensen.games.stability import LARGE, Stability, check_steps
 
-DENSE = 150
-"""Players with at most so many entries in all are examined densely, each rule over all steps."""
 _PROBES = 12
 
 
@@ -73,7 +71,7 @@ def local_stability(
         velocity, x = flatten(losses, players)
         residual = float(jnp.abs(velocity(x)).max())
         sizes = tuple(sum(leaf.size for leaf in jax.tree.leaves(p)) for p in players)
-        if x.size <= DENSE:
+        if x.size <= LARGE:
             matrix = jacobian(losses, players)
             spectrum = eigenvalues(matrix)
             radii = {n: radius_of(rule(n), matrix, spectrum, sizes, steps) for n in RULES}

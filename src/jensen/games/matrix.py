@@ -175,7 +175,8 @@ def solve_game(payoff: Any, vertices: bool = True) -> Equilibrium:
 
     Raises:
         InputError: the payoff cannot be used (see `read_payoff`).
-        JensenError: HiGHS failed, with its message, or left a gap above 1e-6 of the scale.
+        JensenError: HiGHS failed, with its message, or left a gap above 1e-6 of the scale. Where
+            only its test of uniqueness fails, uniqueness is None: not examined.
 
     Source: Dantzig 1951; Mangasarian 1979 for uniqueness.
 
@@ -195,7 +196,7 @@ def solve_game(payoff: Any, vertices: bool = True) -> Equilibrium:
         )
     tie = max(TIE, 10.0 * (high - low))
     own = face_of(game.matrix, p, q, tie), face_of(-game.matrix.T, q, p, tie)
-    row, column = (_examine(face, vertices) for face in own)
+    row, column = (_examined(face, vertices) for face in own)
     return game.equilibrium(
         p,
         q,
@@ -316,6 +317,14 @@ def as_strategy(strategy: Any, n: int, player: str) -> np.ndarray:
             "divide nonnegative weights by their sum",
         )
     return s / s.sum()
+
+
+def _examined(face: Face, listed: bool) -> tuple[bool | None, np.ndarray | None]:
+    """Return uniqueness and vertices; None for both where the solver cannot decide."""
+    try:
+        return _examine(face, listed)
+    except JensenError:
+        return None, None
 
 
 def _examine(face: Face, listed: bool) -> tuple[bool, np.ndarray | None]:

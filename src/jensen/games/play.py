@@ -249,7 +249,7 @@ def check_losses(losses: Any, players: Players) -> None:
     """
     try:
         shapes = jax.eval_shape(losses, players)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first = str(error).strip().splitlines()
         raise InputError(
             f"the losses fail on the players ({type(error).__name__}: "
@@ -320,7 +320,7 @@ def _check_optimiser(optimiser: Any, player: PyTree, method: Rule) -> None:
         )
     try:
         jax.eval_shape(lambda p: optimiser.update(p, optimiser.init(p), p), player)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"this optimiser needs more than a gradient ({error})",
             "step",

@@ -135,10 +135,16 @@ def eigenvalues(matrix: np.ndarray, floor: float = 0.0) -> Spectrum:
     single = np.asarray(matrix).dtype == np.float32
     matrix = np.asarray(matrix, np.float64)
     if not np.isfinite(matrix).all():
-        raise JensenError("the Jacobian is not finite", "the point", "look for log 0 in the losses")
-    values, left, right = cast(Any, scipy.linalg.eig(matrix, left=True, right=True))
+        raise JensenError(
+            "the Jacobian is not finite",
+            "the point",
+            "look for log 0 in the losses, or for settings or a step that overflow",
+        )
+    largest = float(np.abs(matrix).max()) or 1.0  # far from 1, squares would leave the range
+    values, left, right = cast(Any, scipy.linalg.eig(matrix / largest, left=True, right=True))
+    values = values * largest
     angle = np.abs(np.sum(left.conj() * right, axis=0))
-    size = float(np.linalg.norm(matrix)) or 1.0
+    size = (float(np.linalg.norm(matrix / largest)) or 1.0) * largest
     d = len(matrix)
     rounding = 8 * d * float(np.finfo(np.float32 if single else np.float64).eps) * size
     worst = (2 * size) ** (1 - 1 / d) * rounding ** (1 / d)

@@ -24,6 +24,8 @@ from jensen.games.rules import RULES, rule
 from jensen.games.spectrum import Spectrum, Verdict, eigenvalues, jacobian
 from jensen.games.stationary import StationaryPoint, stationary_points
 
+LARGE = 150
+"""Entries of all players beyond which only the extremes of the spectrum are found."""
 _FARTHER_POINTS = 7  # reported beside the first
 
 
@@ -114,6 +116,12 @@ def stability(
     steps = check_steps(game.step if step is None else step, len(game.start))
     points = stationary_points(game.losses, game.start, starts=starts, seed=seed)
     first = points[0]
+    if first.vector.size > LARGE:
+        from jensen.games.local import local_stability
+
+        found = local_stability(game.name, game.losses, first.players, step=list(steps))
+        found.remarks.extend([*game.remarks, *theory(found)])
+        return found
     matrix, spectrum = _examined(game.losses, first)
     sizes = tuple(
         sum(np.size(leaf) for leaf in jax.tree.leaves(player)) for player in first.players

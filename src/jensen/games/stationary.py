@@ -4,9 +4,9 @@ r"""Stationary points of a game: where every player's gradient vanishes.
 
 Roots are sought from many starts by Powell's hybrid method (SciPy), polished by Newton's method in
 float64, and certified: a point is returned only if its residual max |v| is small, the Newton step
-J⁻¹v, which estimates the distance to the root, is small beside 1 + ‖x‖, and it lies within reach of
-the starts. The last two reject a field that merely fades towards infinity, where v is small and no
-root is near.
+J⁻¹v, which estimates the distance to the root, is small beside 1 + ‖x‖. The second rejects a field
+that merely fades towards infinity, where v is small and no root is near; rows and columns
+of J are brought to one size for it, lest a stiff player hide a fading one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from jensen.games.spectrum import flatten
 
 _RESIDUAL = 1e-9  # of the field's size at the starts
 _NEAR = 1e-6  # Newton step against 1 + ‖x‖
-_REACH = 100.0  # farthest root from the first start, in scales of the starts
 _POLISHES = 80  # a multiple root is approached by a constant factor a step
 
 
@@ -65,8 +64,7 @@ def stationary_points(
         losses: `losses(players) -> (loss_1, …)`.
         start: the players where the search begins; other starts are normal around it.
         starts: how many starts, the first being `start` itself.
-        scale: standard deviation of the others; roots farther than 100 scales from `start`, or
-            100 times its own length, are not counted.
+        scale: standard deviation of the others.
         seed: of the starts.
 
     Returns:
@@ -96,10 +94,7 @@ def stationary_points(
             )
         size = float(np.median([np.abs(field(x)).max() for x in begins])) or 1.0
         ends = [_root(field, slope, x) for x in begins]
-        reach = _REACH * max(scale, float(np.linalg.norm(first)))
-        good = [
-            end for end in ends if _certified(end, size) and np.linalg.norm(end[0] - first) <= reach
-        ]
+        good = [end for end in ends if _certified(end, size)]
         if not good:
             raise _nothing(ends)
         _, unravel = jax.flatten_util.ravel_pytree(players)
@@ -131,7 +126,17 @@ def _measured(field: Any, slope: Any, x: np.ndarray) -> End:
     value, matrix = field(x), slope(x)
     if not (np.isfinite(value).all() and np.isfinite(matrix).all()):
         return x, np.full_like(x, np.inf), np.zeros_like(x)
-    return x, value, np.linalg.lstsq(matrix, value, rcond=1e-12)[0]
+    # rows, then columns, of one size: a fading player is not hidden by a stiff one
+    rows = _sizes(matrix, axis=1)
+    columns = _sizes(matrix / rows[:, None], axis=0)
+    scaled = matrix / rows[:, None] / columns
+    return x, value, np.linalg.lstsq(scaled, value / rows, rcond=1e-12)[0] / columns
+
+
+def _sizes(matrix: np.ndarray, axis: int) -> np.ndarray:
+    """Return the largest magnitude along an axis, 1 where all is 0."""
+    largest = np.abs(matrix).max(axis=axis)
+    return np.where(largest > 0, largest, 1.0)
 
 
 def _certified(end: End, size: float) -> bool:

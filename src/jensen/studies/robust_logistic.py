@@ -1,4 +1,4 @@
-r"""Robust logistic regression: stochastic descent-ascent finds the adversary's best shift.
+r"""Robust logistic regression: stochastic descent-ascent follows the adversary's shift.
 
     min_θ max_φ  L(θ, φ) = 1/N Σ softplus(-Yᵢ (Xᵢ - φ)ᵀθ) - λ/2 ‖φ‖²
 
@@ -10,7 +10,8 @@ For given θ the inner maximiser is parallel to θ: ∇_φ L = 0 reads φ* = cθ
 
     c = 1/(λN) Σ Yᵢ σ(-Yᵢ (Xᵢ - cθ)ᵀθ),
 
-unique while ‖θ‖² < 4λ, where L is concave in φ.
+unique while ‖θ‖² < 4λ, where L is concave in φ. Beyond, further maximisers appear far away, some
+higher; descent-ascent stays with the local one next to 0, which is what the claims are about.
 
 Source: the course document's problem 1, λ = 30. A circulating answer uses λ = 0.001 and subtracts
 λφ without the step size β; both change the problem.
@@ -46,10 +47,9 @@ def inner_roots(X: np.ndarray, Y: np.ndarray, theta: np.ndarray, lam: float) -> 
 
 
 def inner_maximiser(X: np.ndarray, Y: np.ndarray, theta: np.ndarray, lam: float) -> np.ndarray:
-    """Return the inner maximiser φ*(θ) = cθ next to 0.
+    """Return the local maximiser φ*(θ) = cθ next to 0: the only one while ‖θ‖² < 4λ.
 
-    L is concave in φ, and the root unique, while ‖θ‖² < 4λ. Beyond, further maximisers appear far
-    away, where the adversary turns most rows around; descent-ascent follows the one it began with.
+    Beyond, higher ones may lie far away, where the adversary turns most rows around.
     """
     roots = inner_roots(X, Y, theta, lam)
     return roots[np.argmin(np.abs(roots))] * theta
@@ -156,7 +156,7 @@ def _claims(
     before = np.linalg.norm(start[1] - inner_maximiser(X, Y, start[0], LAMBDA))
     book.at_most(
         "phi-reaches-maximiser",
-        "‖φ - φ*(θ)‖ at the end over its value at the start",
+        "‖φ - φ*(θ)‖ at the end over its value at the start, φ* the maximiser next to 0",
         np.linalg.norm(end[1] - best) / before,
         1e-2,
     )
@@ -164,8 +164,10 @@ def _claims(
     if len(roots) > 1:
         book.remark(
             f"‖θ‖² = {end[0] @ end[0]:.0f} is beyond 4λ = {4 * LAMBDA:.0f}: L is no longer concave "
-            f"in φ and has {len(roots)} stationary points along θ; descent-ascent stays with the "
-            "maximiser it began with"
+            f"in φ and has {len(roots)} stationary points along θ, with L = "
+            + ", ".join(f"{objective(X, Y, end[0], c * end[0]):.3g}" for c in roots)
+            + "; descent-ascent stays with the local maximiser next to 0, "
+            f"L = {objective(X, Y, end[0], best):.3g}"
         )
     gap = np.abs(losses - numpy_loop(X, Y, start, index)).max()
     book.at_most(
