@@ -9,6 +9,8 @@ kind           holds                                                 encoded as
 `constant`     one number                                            the number, even a new one
 `constant`     one text                                              0, anything else 1
 =============  ====================================================  ==========================
+
+A missing cell is NaN where the reader asks for that, and refused everywhere else.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ NUMPY_TYPES = {
     "bool": "bool",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+TAKES_MISSING = ", or use --model vae, which takes missing cells"
+"""What a message about missing cells ends with."""
 
 
 @dataclass(frozen=True)
@@ -59,47 +63,72 @@ class Column:
     dtype: str = "double"
     offset: float = 0.0
 
-    def encode(self, cells: pa.Array, *, label: str, first_row: int) -> np.ndarray:
+    def encode(
+        self, cells: pa.Array, *, label: str, first_row: int, missing: bool = False
+    ) -> np.ndarray:
         """Turn cells into float64.
 
         Args:
             cells: an Arrow array of length `n`.
             label: what messages call the data.
             first_row: the number of the first cell's row, counted from 1.
+            missing: let missing cells through, as NaN.
 
         Returns:
-            Finite float64 of shape `(n,)`.
+            Float64 of shape `(n,)`, finite but for missing cells.
 
         Raises:
-            InputError: a cell is missing, infinite, text among numbers, or an unseen level.
+            InputError: a cell is missing (unless `missing`), infinite, text among numbers, or an
+                unseen level.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> column = Column("a", "integer", 1.0, dtype="int64")
+            >>> column.encode(pa.array([3, None]), label="data", first_row=1, missing=True)
+            array([ 3., nan])
         """
         check_type(self.name, cells.type, label)
         if self.levels or isinstance(self.value, str):
             values = self._encode_text(cells, label, first_row)
         else:
             values = _encode_numbers(self.name, cells, label, first_row)
-        for wrong, what in ((np.isnan(values), "a missing cell"), (np.isinf(values), "infinity")):
+        if not np.isfinite(values).all():
+            self._check_finite(values, label, first_row, missing)
+        return values
+
+    def _check_finite(self, values: np.ndarray, label: str, first_row: int, missing: bool) -> None:
+        for wrong, what, mend in (
+            (np.isnan(values) & (not missing), "a missing cell", TAKES_MISSING),
+            (np.isinf(values), "infinity", ""),
+        ):
             if wrong.any():
                 row = first_row + int(wrong.argmax())
                 raise InputError(
                     f"{what} in column {self.name!r}",
                     f"row {row} of {label}",
-                    "drop that row or fill it in",
+                    f"drop that row or fill it in{mend}",
                 )
-        return values
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: np.ndarray, *, missing: bool = False) -> np.ndarray:
         """Turn encoded values into cells: whole numbers rounded, grids snapped to, texts named.
 
         Args:
             values: floats of shape `(n,)`.
+            missing: keep NaN as a missing cell.
 
         Returns:
-            Shape `(n,)`, in the column's own type; a constant column is filled with its value.
+            Shape `(n,)`, in the column's own type; a constant column is filled with its value. With
+            `missing`, a masked array where a cell is missing, also in a constant column.
 
         Raises:
-            InputError: a whole number is not finite, or a code names no level.
+            InputError: a value is NaN (unless `missing`, and but for a constant column), a whole
+                number is not finite, or a code names no level.
         """
+        if missing and (gaps := np.isnan(values)).any():
+            cells = self.decode(np.where(gaps, 0.0, values))
+            if cells.dtype.kind == "f":
+                cells[gaps] = np.nan
+            return np.ma.masked_array(cells, gaps)
         if self.kind == "constant":
             values = np.full(len(values), self.value)
             return values if isinstance(self.value, str) else _typed(values, self.dtype)
@@ -122,7 +151,14 @@ class Column:
             return _typed(np.rint(values), self.dtype)
         if self.step:
             values = snap(values, self.step, self.offset)
-        return _typed(values, self.dtype)
+        values = _typed(values, self.dtype)
+        if np.isnan(np.max(values, initial=0.0)):
+            raise InputError(
+                f"a value of column {self.name!r} is missing (NaN)",
+                "the rows to decode",
+                "fill it in first",
+            )
+        return values
 
     def _encode_text(self, cells: pa.Array, label: str, first_row: int) -> np.ndarray:
         import pyarrow as pa

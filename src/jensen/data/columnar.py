@@ -3,7 +3,9 @@
 Parquet is read page by page and Arrow files are memory-mapped, so that a file of any length takes
 the memory of one batch. An object in memory is taken through the Arrow C stream interface
 (`__arrow_c_stream__`: pyarrow, polars, pandas, duckdb, …). The index of a pandas frame is not a
-column: neither in memory nor where `to_parquet` stored it as `__index_level_0__`.
+column: neither in memory nor where `to_parquet` stored it as `__index_level_0__`. A pandas column
+of floats with missing cells whose other cells are all whole is one of whole numbers: pandas itself
+turns integers into floats as soon as a cell is missing.
 """
 
 from __future__ import annotations
@@ -155,7 +157,21 @@ def _pandas_source(frame: Any) -> Source:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise _mixed_column(frame, error) from error
+    for i, dtype in enumerate(frame.dtypes):
+        if dtype == "float64" and 0 < table.column(i).null_count < len(table):
+            table = table.set_column(i, table.field(i).name, _whole_again(table.column(i)))
     return _table_source(table, "DataFrame", named)
+
+
+def _whole_again(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of floats as int64, if all of its cells are whole numbers below 2⁵³."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    large = pc.max(pc.abs(cells)).as_py() >= 2.0**53  # type: ignore[attr-defined]
+    if large or not pc.all(pc.equal(cells, pc.round(cells))).as_py():  # type: ignore[attr-defined]
+        return cells
+    return cells.cast(pa.int64())
 
 
 def _mixed_column(frame: Any, error: Exception) -> InputError:

@@ -3,7 +3,7 @@
 A column of text is categorical, unless at least half of its cells read as numbers: then the other
 cells are the mistake. Text with more than 100 levels, or with another level in every row, is an
 identifier and no category. A column of numbers is constant, integer, or continuous, and then
-perhaps on a grid (see `jensen.data.lattice`).
+perhaps on a grid (see `jensen.data.lattice`). All of this is learned from the cells that are there.
 """
 
 from __future__ import annotations
@@ -129,14 +129,25 @@ class ColumnReader:
         """Say what the column is.
 
         Args:
-            values: all its encoded cells, finite, shape `(n,)`.
+            values: all its cells as `take` gave them, shape `(n,)`: finite, or NaN where missing,
+                at least one of them finite.
 
         Returns:
-            The column, and its cells encoded as this column encodes.
+            The column, and its cells encoded as this column encodes; every missing cell is the
+            same NaN.
 
         Raises:
             InputError: it holds numbers stored as text, or looks like an identifier.
         """
+        if not self.missing.count:
+            return self._finish(values)
+        seen = ~np.isnan(values)
+        column, found = self._finish(values[seen])
+        out = np.full(len(values), np.nan)
+        out[seen] = found
+        return column, out
+
+    def _finish(self, values: np.ndarray) -> tuple[Column, np.ndarray]:
         return self._finish_text(values) if self._text else (self._finish_numbers(values), values)
 
     def _finish_text(self, values: np.ndarray) -> tuple[Column, np.ndarray]:

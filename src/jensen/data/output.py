@@ -4,7 +4,7 @@ Rows are streamed into a temporary file in the folder of the output, which is fl
 and then renamed over the output in one step; after any failure it is removed, and an older output
 stands as it was. CSV holds every float in the shortest decimal form that reads back as the same
 number, and `-inf`, `inf`, `nan`; Parquet holds the columns in their own types; NPY one float64
-array of shape `(n, columns)`.
+array of shape `(n, columns)`. A masked cell is an empty cell of CSV, a null of Parquet, NaN in NPY.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class TableWriter:
         """Add rows.
 
         Args:
-            columns: arrays of shape `(n,)` by name; names and order are those of the first block.
+            columns: arrays of shape `(n,)` by name, masked where cells are missing; names and order
+                are those of the first block.
 
         Raises:
             InputError: the columns are not those of the first block, or writing failed.
@@ -226,7 +227,14 @@ class _ArrowSink:
     def _table(columns: dict[str, np.ndarray]) -> Any:
         import pyarrow as pa
 
-        return pa.table({name: pa.array(np.asarray(c)) for name, c in columns.items()})
+        return pa.table(
+            {
+                name: pa.array(np.ma.getdata(c), mask=np.ma.getmaskarray(c))
+                if isinstance(c, np.ma.MaskedArray)
+                else pa.array(np.asarray(c))
+                for name, c in columns.items()
+            }
+        )
 
     def write(self, columns: dict[str, np.ndarray]) -> None:
         self._writer.write_table(self._table(columns).cast(self._schema))
@@ -258,7 +266,7 @@ class _ArraySink:
         )
 
     def write(self, columns: dict[str, np.ndarray]) -> None:
-        block = np.column_stack([np.asarray(c, np.float64) for c in columns.values()])
+        block = np.column_stack([_floats(c) for c in columns.values()])
         self._file.write(block.astype("<f8", copy=False).tobytes())
         self._rows += len(block)
 
@@ -268,6 +276,13 @@ class _ArraySink:
 
     def abandon(self) -> None:
         """Do nothing: the file is closed and removed by its owner."""
+
+
+def _floats(cells: np.ndarray) -> np.ndarray:
+    """Return the cells as float64, NaN where one is masked."""
+    if isinstance(cells, np.ma.MaskedArray):
+        return np.ma.filled(cells.astype(np.float64), np.nan)
+    return np.asarray(cells, np.float64)
 
 
 _Sink = _ArrowSink | _ArraySink

@@ -5,6 +5,10 @@ columns by name in any order, or by position where one side has no names of its 
 dropped or filled in silently: a missing or infinite cell, text among numbers and a level that did
 not occur in training are errors that name the column, the row (counted from 1) and the value. A
 constant column keeps new values when it is encoded, so that the model can flag them.
+
+For a model that integrates over missing cells, `missing=True` lets these through as NaN. What a
+column is (its kind, grid, levels, value) is then learned from its other cells. A row without any
+cell is kept: its probability is 1, and `count_missing` counts it.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jensen._errors import InputError, nearest
-from jensen.data.column import KINDS, Column
+from jensen.data.column import KINDS, TAKES_MISSING, Column
 from jensen.data.infer import ColumnReader, Fault
 from jensen.data.table import Source, is_named
 
@@ -112,7 +116,12 @@ class Schema:
         return tuple(name for name in names if name not in known)
 
     def encode(
-        self, batch: pa.RecordBatch, *, label: str = "data", first_row: int = 1
+        self,
+        batch: pa.RecordBatch,
+        *,
+        label: str = "data",
+        first_row: int = 1,
+        missing: bool = False,
     ) -> np.ndarray:
         """Turn rows into vectors.
 
@@ -121,19 +130,20 @@ class Schema:
                 (see `extra_columns`), and by position where one side has no names of its own.
             label: what messages call the data.
             first_row: the number of the batch's first row, counted from 1.
+            missing: let missing cells through, as NaN.
 
         Returns:
-            Float64 of shape `(n, len(columns))`, every cell finite.
+            Float64 of shape `(n, len(columns))`, every cell finite but for missing ones.
 
         Raises:
-            InputError: columns are missing, or a cell is missing, infinite, text among numbers, or
-                a level that did not occur in training.
+            InputError: columns are missing, or a cell is missing (unless `missing`), infinite, text
+                among numbers, or a level that did not occur in training.
         """
         out = np.empty((batch.num_rows, len(self.columns)))
         positions = self._positions(batch, label)
         for j, (column, position) in enumerate(zip(self.columns, positions, strict=True)):
             cells = batch.column(position)
-            out[:, j] = column.encode(cells, label=label, first_row=first_row)
+            out[:, j] = column.encode(cells, label=label, first_row=first_row, missing=missing)
         return out
 
     def _positions(self, batch: pa.RecordBatch, label: str) -> list[int]:
@@ -157,18 +167,21 @@ class Schema:
             "give the columns the model was trained on, under the same names",
         )
 
-    def decode(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
+    def decode(self, matrix: np.ndarray, *, missing: bool = False) -> dict[str, np.ndarray]:
         """Turn vectors back into columns.
 
         Args:
             matrix: encoded rows, shape `(n, len(columns))`.
+            missing: keep NaN as a missing cell.
 
         Returns:
             The columns in order, each of shape `(n,)` and in its own type: whole numbers rounded,
-            numbers on a grid snapped to it, categories as text, constants filled in.
+            numbers on a grid snapped to it, categories as text, constants filled in. With
+            `missing`, a column with missing cells is a masked array, which `TableWriter` takes.
 
         Raises:
-            InputError: the matrix has another number of columns, or a code names no level.
+            InputError: the matrix has another number of columns, a code names no level, or a cell
+                is NaN (unless `missing`, and but for constant columns).
 
         Example:
             >>> Schema((Column("a", "integer", 1.0, dtype="int64"),)).decode(np.array([[2.3]]))
@@ -178,21 +191,27 @@ class Schema:
             raise InputError(
                 f"rows of shape {matrix.shape}", "", f"give shape (n, {len(self.columns)})"
             )
-        return {column.name: column.decode(matrix[:, j]) for j, column in enumerate(self.columns)}
+        return {
+            column.name: column.decode(matrix[:, j], missing=missing)
+            for j, column in enumerate(self.columns)
+        }
 
 
-def read(source: Source) -> tuple[Schema, np.ndarray]:
+def read(source: Source, *, missing: bool = False) -> tuple[Schema, np.ndarray]:
     """Learn the columns of a table and read it whole, in one pass.
 
     Args:
         source: the rows, as `open_table` gives them.
+        missing: let missing cells through, as NaN.
 
     Returns:
-        The schema, and the encoded rows: finite float64 of shape `(n, len(columns))`.
+        The schema, and the encoded rows: float64 of shape `(n, len(columns))`, finite but for
+        missing cells.
 
     Raises:
-        InputError: there are fewer than two rows; a cell is missing, infinite, or text among
-            numbers; a text column looks like an identifier; or every column is constant.
+        InputError: there are fewer than two rows; a cell is missing (unless `missing`), infinite,
+            or text among numbers; all cells of a column are missing; a text column looks like an
+            identifier; or every column is constant.
 
     Example:
         >>> from jensen.data.source import open_table
@@ -214,7 +233,11 @@ def read(source: Source) -> tuple[Schema, np.ndarray]:
             source.label,
             "a density needs at least two rows, and wants hundreds",
         )
-    _refuse(source.label, "missing", {r.name: r.missing for r in readers})
+    if missing:
+        _refuse_empty(source.label, [r.name for r in readers if r.missing.count == row - 1])
+    else:
+        faults = {r.name: r.missing for r in readers}
+        _refuse(source.label, "missing", faults, TAKES_MISSING)
     _refuse(source.label, "infinite", {r.name: r.infinite for r in readers})
     matrix = _joined(blocks, row - 1)
     columns = []
@@ -240,7 +263,17 @@ def _joined(blocks: list[np.ndarray], n_rows: int) -> np.ndarray:
     return matrix
 
 
-def _refuse(label: str, what: str, faults: dict[str, Fault]) -> None:
+def _refuse_empty(label: str, names: list[str]) -> None:
+    if names:
+        shown = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+        raise InputError(
+            f"all cells of column{'s' if len(names) > 1 else ''} {shown} are missing",
+            label,
+            "leave the column out, or give at least one of its values",
+        )
+
+
+def _refuse(label: str, what: str, faults: dict[str, Fault], mend: str = "") -> None:
     found = {name: fault for name, fault in faults.items() if fault.count}
     if not found:
         return
@@ -253,7 +286,7 @@ def _refuse(label: str, what: str, faults: dict[str, Fault]) -> None:
     raise InputError(
         f"{what} cell{'s' if total > 1 else ''}: {', '.join(listing)}{more}",
         label,
-        "drop those rows, fill the cells in, or leave the column out",
+        f"drop those rows, fill the cells in, or leave the column out{mend}",
     )
 
 

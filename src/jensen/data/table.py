@@ -157,6 +157,8 @@ def texts(column: pa.Array) -> pa.Array:
         seen = values[np.isfinite(values)]
         if np.all((seen == np.rint(seen)) & (np.abs(seen) < 2**53)):
             column = pa.array(values, from_pandas=True).cast(pa.int64(), safe=False)
+        elif np.isnan(values).any():  # missing, not the text "nan"
+            column = pa.array(column.cast(pa.string()).to_numpy(False), mask=np.isnan(values))
     return column.cast(pa.string())
 
 

@@ -2,14 +2,16 @@
 
 A cell is missing where it is empty or reads `NA`, `N/A`, `NaN`, `null` and the like. A column is a
 column of numbers where every cell of the first block (4 MiB) that is not missing reads as a number;
-all such columns are read as binary64, correctly rounded, so that `1, 2, 3.5` needs no luck. When a
-later cell does not fit, the file is read once more, only to name the row, the column and the cell.
+all such columns are read as binary64, correctly rounded, so that `1, 2, 3.5` needs no luck. The
+first block with a cell counts where a column misses all of the first. When a later cell does not
+fit, the file is read once more, only to name the row, the column and the cell.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +82,13 @@ def _header_only(label: str) -> InputError:
     )
 
 
-def _open(path: Path, delimiter: str, single: bool, types: dict[str, pa.DataType] | None):
+def _open(
+    path: Path,
+    delimiter: str,
+    single: bool,
+    types: dict[str, pa.DataType] | None,
+    only: Sequence[str] = (),
+):
     import pyarrow.csv as pc
 
     return pc.open_csv(
@@ -90,7 +98,10 @@ def _open(path: Path, delimiter: str, single: bool, types: dict[str, pa.DataType
             delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not single
         ),
         convert_options=pc.ConvertOptions(
-            strings_can_be_null=True, null_values=sorted(MISSING), column_types=types
+            strings_can_be_null=True,
+            null_values=sorted(MISSING),
+            column_types=types,
+            include_columns=list(only) or None,
         ),
     )
 
@@ -107,15 +118,47 @@ def _first_block(
         with _open(path, delimiter, False, None) as reader:
             schema = reader.schema
             names = tuple(schema.names)
+        empty = [n for n, kind in zip(names, schema.types, strict=True) if pa.types.is_null(kind)]
+        late = _late_types(path, delimiter, len(names) == 1, empty) if empty else {}
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise _fault(path, label, delimiter, (), [], error) from error
     kinds = []
-    for kind in schema.types:
+    for name, kind in zip(names, schema.types, strict=True):
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             kinds.append(pa.float64())
         else:
-            kinds.append(kind if pa.types.is_boolean(kind) else pa.string())
+            kinds.append(kind if pa.types.is_boolean(kind) else late.get(name, pa.string()))
     return names, kinds
+
+
+def _late_types(
+    path: Path, delimiter: str, single: bool, names: Sequence[str]
+) -> dict[str, pa.DataType]:
+    """Return the types of columns that miss all of the first block, if a later one has a cell."""
+    import pyarrow as pa
+
+    found: dict[str, pa.DataType] = {}
+    with _open(path, delimiter, single, dict.fromkeys(names, pa.string()), names) as reader:
+        for batch in reader:
+            for name, cells in zip(names, batch.columns, strict=True):
+                if name not in found and cells.null_count < len(cells):
+                    found[name] = _type_of(cells)
+            if len(found) == len(names):
+                break
+    return found
+
+
+def _type_of(cells: pa.Array) -> pa.DataType:
+    """Return the type that all the cells of text can be read with: a number, a boolean, or text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = pc.utf8_trim_whitespace(cells)  # type: ignore[attr-defined]
+    for kind in (pa.float64(), pa.bool_()):
+        with suppress(pa.ArrowInvalid):
+            cells.cast(kind)
+            return kind
+    return pa.string()
 
 
 def _check_header(names: tuple[str, ...], label: str, delimiter: str) -> None:

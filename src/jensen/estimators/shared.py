@@ -35,33 +35,51 @@ def is_mixed_frame(X: Any) -> bool:
     return any(is_text(kind) or not is_number(kind) for kind in kinds)
 
 
-def read_rows(estimator: Any, X: Any) -> tuple[Schema, np.ndarray]:
-    """Return the columns of X and its encoded rows; the estimator's feature names are set."""
+def read_rows(estimator: Any, X: Any, *, missing: bool = False) -> tuple[Schema, np.ndarray]:
+    """Return the columns of X and its encoded rows; the estimator's feature names are set.
+
+    Args:
+        estimator: the one that is fitted.
+        X: an array or a table.
+        missing: let missing cells (NaN, `None`, nulls) through, as NaN.
+    """
     if is_mixed_frame(X):
-        schema, matrix = read(open_table(X))
+        schema, matrix = read(open_table(X), missing=missing)
         estimator.n_features_in_ = len(schema.names)
         estimator.feature_names_in_ = np.array(schema.names, dtype=object)
         return schema, matrix
-    values = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2)
-    schema, matrix = read(open_table(values))
+    values = _checked(estimator, X, missing, ensure_min_samples=2)
+    source = open_table(values)
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
-        columns = zip(schema.columns, names, strict=True)
-        schema = replace(
-            schema, named=True, columns=tuple(replace(c, name=str(n)) for c, n in columns)
-        )
-    return schema, matrix
+        source = replace(source, names=tuple(map(str, names)), named=True)
+    return read(source, missing=missing)
 
 
-def encode_rows(estimator: Any, X: Any, schema: Schema) -> np.ndarray:
-    """Return the encoded rows `(n, columns)` of a table with the columns of the fit."""
+def encode_rows(estimator: Any, X: Any, schema: Schema, *, missing: bool = False) -> np.ndarray:
+    """Return the encoded rows `(n, columns)` of a table with the columns of the fit.
+
+    Args:
+        estimator: the fitted one.
+        X: an array or a table.
+        schema: the columns of the fit.
+        missing: let missing cells (NaN, `None`, nulls) through, as NaN.
+    """
     if not is_mixed_frame(X):
-        return np.asarray(validate_data(estimator, X, dtype=np.float64, reset=False))
+        return _checked(estimator, X, missing, reset=False)
     row, blocks = 1, [np.empty((0, len(schema.columns)))]
     for batch in open_table(X).batches():
-        blocks.append(schema.encode(batch, label="X", first_row=row))
+        blocks.append(schema.encode(batch, label="X", first_row=row, missing=missing))
         row += batch.num_rows
     return np.concatenate(blocks)
+
+
+def _checked(estimator: Any, X: Any, missing: bool, **checks: Any) -> np.ndarray:
+    """Return X as float64 after scikit-learn's checks of shape, names and finite cells."""
+    finite = "allow-nan" if missing else True
+    return np.asarray(
+        validate_data(estimator, X, dtype=np.float64, ensure_all_finite=finite, **checks)
+    )
 
 
 def decoded(schema: Schema, matrix: np.ndarray) -> Any:
