@@ -15,6 +15,7 @@ from jensen._errors import check_name
 from jensen._typing import Array
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "identity": lambda a: a,
     "relu": jax.nn.relu,
     "leaky_relu": lambda a: jnp.where(a > 0, a, 0.2 * a),
     "tanh": jnp.tanh,

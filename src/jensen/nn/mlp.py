@@ -1,4 +1,4 @@
-r"""The multilayer perceptron: h₀ = x, h_{l+1} = a(W_l h_l + b_l), y = W_L h_L + b_L.
+r"""The multilayer perceptron: h₀ = x, h_{l+1} = a(W_l h_l + b_l), y = f(W_L h_L + b_L).
 
 The products are written `W @ h`, with the example as a column: under `vmap` XLA then keeps the
 batch in the last axis, and every elementwise operation runs over contiguous memory.
@@ -43,14 +43,16 @@ def check_context(expected: int, context: Array | None) -> None:
 
 
 class MLP(eqx.Module):
-    """A multilayer perceptron with its last layer at zero, so that it starts at its bias.
+    """A multilayer perceptron; by default its last layer is at zero: it starts at its bias.
 
     Args:
         key: randomness of the initial weights.
         n_in: length of the input.
         n_out: length of the output.
         hidden: width of each hidden layer.
-        activation: name of the activation.
+        activation: name of the hidden layers' activation.
+        last: n_in times the variance of the last layer's weights.
+        final: name of the output's activation.
 
     Example:
         >>> net = MLP(jax.random.key(0), 3, 2, (8,))
@@ -61,16 +63,28 @@ class MLP(eqx.Module):
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     activation: str = eqx.field(static=True)
+    final: str = eqx.field(static=True)
 
     def __init__(
-        self, key: Key, n_in: int, n_out: int, hidden: tuple[int, ...], activation: str = "relu"
+        self,
+        key: Key,
+        n_in: int,
+        n_out: int,
+        hidden: tuple[int, ...],
+        activation: str = "relu",
+        *,
+        last: float = 0.0,
+        final: str = "identity",
     ) -> None:
         sizes = (n_in, *hidden)
         shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-        inner = uniform_weights(key, shapes, [2.0] * len(shapes))
-        self.weights = (*inner, jnp.zeros((n_out, sizes[-1])))
+        gains = [2.0] * len(shapes)
+        if last:
+            shapes, gains = [*shapes, (n_out, sizes[-1])], [*gains, last]
+        drawn = uniform_weights(key, shapes, gains)
+        self.weights = tuple(drawn) if last else (*drawn, jnp.zeros((n_out, sizes[-1])))
         self.biases = tuple(jnp.zeros(w.shape[0]) for w in self.weights)
-        self.activation = activation
+        self.activation, self.final = activation, final
 
     def __call__(self, x: Array) -> Array:
         """Return y `(n_out,)` for one input `(n_in,)`."""
@@ -78,4 +92,4 @@ class MLP(eqx.Module):
         h = x
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = act(weight @ h + bias)
-        return self.weights[-1] @ h + self.biases[-1]
+        return activation(self.final)(self.weights[-1] @ h + self.biases[-1])
