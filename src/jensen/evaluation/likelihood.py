@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from jensen.data.preprocess import Preprocess, whitening
+from jensen.models.factors import factor_analysis
+
+_FACTOR_ROWS, _MOST_FACTORS = 3000, 16
 
 
 def mean_and_error(log_prob: np.ndarray) -> tuple[float, float]:
@@ -81,24 +84,50 @@ class Gaussian:
     frequencies: tuple[np.ndarray, ...]
 
     def log_prob(self, matrix: np.ndarray) -> np.ndarray:
-        """Return log p(x) `(n,)` in nats, for encoded rows `(n, columns)`."""
+        """Return log p(x) `(n,)` in nats, for encoded rows `(n, columns)`.
+
+        Missing cells (NaN) are integrated out: the margin of a Gaussian is one.
+        """
         p = self.preprocess
         schema = p.schema
         y = (matrix[:, list(schema.continuous)] - p.mean) / p.scale
-        z = y @ self.whiten.T
-        total = -0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
-        total += p.log_det + float(np.sum(np.log(np.diag(self.whiten))))
+        total = np.empty(len(y))
+        patterns, which = np.unique(~np.isnan(y), axis=0, return_inverse=True)
+        for i, seen in enumerate(patterns):
+            rows = which.ravel() == i
+            w = self.whiten if seen.all() else self._margin(seen)
+            z = y[np.ix_(rows, seen)] @ w.T
+            total[rows] = -0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+            total[rows] += np.sum(np.log(np.diag(w))) - np.sum(np.log(p.scale[seen]))
         for j, table in zip(schema.categorical, self.frequencies, strict=True):
-            total += table[matrix[:, j].astype(int)]
+            gap = np.isnan(matrix[:, j])
+            total += np.where(gap, 0.0, table[np.where(gap, 0, matrix[:, j]).astype(int)])
         return np.where(p.possible(matrix), total, -np.inf)
+
+    def _margin(self, seen: np.ndarray) -> np.ndarray:
+        """Return the whitening `(d, d)` of the columns that are seen `(D,)`."""
+        root = np.linalg.inv(self.whiten)
+        covariance = (root @ root.T)[np.ix_(seen, seen)]
+        return np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))
 
 
 def fit_gaussian(preprocess: Preprocess, matrix: np.ndarray) -> Gaussian:
-    """Return the baseline fitted to the encoded training rows `(n, columns)`."""
+    """Return the baseline fitted to the encoded training rows `(n, columns)`.
+
+    With missing cells the covariance is that of a factor analysis of the cells that are there, and
+    no Ledoit–Wolf estimate.
+    """
     frequencies = []
     for j in preprocess.schema.categorical:
         n_levels = len(preprocess.schema.columns[j].levels)
-        counts = np.bincount(matrix[:, j].astype(int), minlength=n_levels) + 1.0
+        codes = matrix[~np.isnan(matrix[:, j]), j].astype(int)
+        counts = np.bincount(codes, minlength=n_levels) + 1.0
         frequencies.append(np.log(counts / counts.sum()))
-    w = whitening(preprocess, preprocess.forward(matrix))
+    vectors = preprocess.forward(matrix)
+    d = len(preprocess.mean)
+    if not np.isnan(vectors[:, :d]).any():
+        w = whitening(preprocess, vectors)
+    else:
+        covariance = factor_analysis(vectors[:_FACTOR_ROWS, :d], min(d, _MOST_FACTORS)).covariance
+        w = np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))
     return Gaussian(preprocess, w, tuple(frequencies))
