@@ -93,7 +93,8 @@ def test_what_is_read_is_what_was_trained(whole: Run) -> None:
 def test_the_folder_holds_plain_files_and_both_players(whole: Run) -> None:
     names = {p.name for p in whole.folder.iterdir()}
     assert names == {
-        "spec.json", "model.safetensors", "metrics.parquet", "heldout.parquet", "checkpoints"
+        "spec.json", "model.safetensors", "metrics.parquet", "heldout.parquet", "checkpoints",
+        "samples",
     }  # fmt: skip
     kept = load_file(whole.folder / "model.safetensors")
     assert {name.split(".")[0] for name in kept} == {

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from jensen.data.source import open_table
     from jensen.engine.config import Optimisation, Training
     from jensen.engine.run import Game, train
-    from jensen.estimators import AnomalyDetector, FlowDensity, GANSampler
+    from jensen.estimators import (
+        AnomalyDetector,
+        FlowDensity,
+        GANSampler,
+        IWAEDensity,
+        VAEDensity,
+    )
     from jensen.evaluation.two_sample import two_sample
     from jensen.examine import stability_of
     from jensen.games.learning import learn_game
     from jensen.games.matrix import solve_game
     from jensen.games.play import play
     from jensen.models.flow import IAF, MAF, Flow, RealNVP, SplineAutoregressive, SplineCoupling
+    from jensen.models.latent import Latent, Likelihood
     from jensen.runs import fit_run, open_run
     from jensen.studies.run import run_study
 
@@ -39,14 +46,18 @@ _HOME = {
     "GANSampler": "jensen.estimators",
     "Game": "jensen.engine.run",
     "IAF": "jensen.models.flow",
+    "IWAEDensity": "jensen.estimators",
     "InputError": "jensen._errors",
     "JensenError": "jensen._errors",
+    "Latent": "jensen.models.latent",
+    "Likelihood": "jensen.models.latent",
     "MAF": "jensen.models.flow",
     "Optimisation": "jensen.engine.config",
     "RealNVP": "jensen.models.flow",
     "SplineAutoregressive": "jensen.models.flow",
     "SplineCoupling": "jensen.models.flow",
     "Training": "jensen.engine.config",
+    "VAEDensity": "jensen.estimators",
     "fit_run": "jensen.runs",
     "learn_game": "jensen.games.learning",
     "open_run": "jensen.runs",
@@ -69,13 +80,17 @@ __all__ = [
     "FlowDensity",
     "GANSampler",
     "Game",
+    "IWAEDensity",
     "InputError",
     "JensenError",
+    "Latent",
+    "Likelihood",
     "Optimisation",
     "RealNVP",
     "SplineAutoregressive",
     "SplineCoupling",
     "Training",
+    "VAEDensity",
     "fit_run",
     "learn_game",
     "open_run",

@@ -18,7 +18,7 @@ from jensen.data.output import TableWriter, check_output
 from jensen.data.source import Source, open_table
 from jensen.data.split import check_seed
 from jensen.evaluation.likelihood import mean_and_error, summarise
-from jensen.fitting import judged
+from jensen.fitting import TableLatent, judged
 from jensen.runs import Run
 
 Note = Callable[[str], None]
@@ -34,7 +34,7 @@ def encoded(run: Run, source: Source, note: Note) -> Iterator[np.ndarray]:
             note(f"columns the model was not trained on are not used: {shown}")
     row = 1
     for batch in source.batches():
-        yield run.schema.encode(batch, label=source.label, first_row=row)
+        yield run.schema.encode(batch, label=source.label, first_row=row, missing=run.takes_missing)
         row += batch.num_rows
 
 
@@ -153,6 +153,26 @@ def sample_table(
     return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
 
 
+def impute_table(run: Run, data: Any, out: str | os.PathLike[str], note: Note) -> dict[str, Any]:
+    """Write the rows of `data` with every missing cell filled in, the others as they are.
+
+    Returns:
+        `n`, `filled` (cells), `seconds`, `out`.
+
+    Raises:
+        InputError: for data, an output or a run that cannot be used.
+    """
+    latent, filled = run.latent, 0
+
+    def columns(matrix: np.ndarray) -> dict[str, np.ndarray]:
+        nonlocal filled
+        filled += int(np.isnan(matrix).sum())
+        return run.schema.decode(latent.impute(matrix))
+
+    done = _transform(run, data, out, note, columns)
+    return {"n": done["n"], "filled": filled, "seconds": done["seconds"], "out": done["out"]}
+
+
 def log_probs(run: Run, data: Any, note: Note) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return log p of the run's density, its row error, and log p of the baseline, `(n,)` each."""
     blocks = [
@@ -167,11 +187,36 @@ def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
     """Return held-out figures of the rows of `data`, with the Gaussian baseline beside them.
 
     A GAN has no log p (kind `none`): its figures say how well the rows and its samples are told
-    apart, see `jensen.fitting.judge.judged`.
+    apart, see `jensen.fitting.judge.judged`. For a latent-variable model `ess` is the mean
+    effective sample size of a row's weights, `pareto_k` the 95th percentile of k̂ over the rows,
+    and `certificate` says in plain words whether the figure can be read as log p.
     """
     if run.spec["model"] == "gan":
         return _evaluate_gan(run, data, note)
+    if isinstance(run.density, TableLatent):
+        return _evaluate_latent(run, data, note)
     log_prob, error, base = log_probs(run, data, note)
+    return _compared(run, log_prob, error, base)
+
+
+def _evaluate_latent(run: Run, data: Any, note: Note) -> dict[str, Any]:
+    matrix = np.concatenate(list(encoded(run, open_table(data), note)))
+    found = run.latent.evidence(matrix)
+    result = _compared(run, found.log_prob, found.se, run.baseline.log_prob(matrix))
+    known = found.pareto_k[~np.isnan(found.pareto_k)]
+    result["log_prob"]["ess"] = float(np.mean(found.ess))
+    result["log_prob"]["pareto_k"] = float(np.quantile(known, 0.95)) if len(known) else None
+    return {
+        **result,
+        "missing_cells": int(np.isnan(matrix).sum()),
+        "certificate": {"flagged": int(found.flagged.sum()), "verdict": found.verdict()},
+    }
+
+
+def _compared(
+    run: Run, log_prob: np.ndarray, error: np.ndarray, base: np.ndarray
+) -> dict[str, Any]:
+    """Return the figures of held-out rows beside the baseline's, nats."""
     density = run.density
     dim = len(run.schema.continuous) + len(run.schema.categorical)
     mean, se = mean_and_error(base)

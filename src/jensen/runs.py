@@ -25,13 +25,14 @@ import numpy as np
 from jensen._errors import DivergedError, InputError
 from jensen.anomaly.calibrate import Conformal
 from jensen.data.output import TableWriter, write_bytes
+from jensen.data.missing import count_missing
 from jensen.data.schema import Schema, fingerprint, read
 from jensen.data.source import Source, open_table
 from jensen.data.split import Split, check_seed, split_rows
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.evaluation.likelihood import Gaussian
-from jensen.fitting import Family, FlowFit, Recipe, TableGAN, family_named
+from jensen.fitting import DensityFit, Family, Recipe, TableGAN, TableLatent, family_named
 from jensen.models.table import TableDensity
 from jensen.spec import FORMAT, check_folder, make_folder, read_spec, versions, write_spec
 
@@ -47,12 +48,12 @@ class Run:
     Args:
         folder: where it is.
         spec: the content of `spec.json`.
-        model: what its family keeps: a `FlowFit` or a `TableGAN`.
+        model: what its family keeps: a `DensityFit` or a `TableGAN`.
     """
 
     folder: Path
     spec: dict[str, Any]
-    model: FlowFit | TableGAN
+    model: DensityFit | TableGAN
 
     @property
     def schema(self) -> Schema:
@@ -60,13 +61,33 @@ class Run:
         return self.model.preprocess.schema
 
     @property
-    def density(self) -> TableDensity:
+    def takes_missing(self) -> bool:
+        """Whether rows may have missing cells."""
+        return family_named(self.spec["model"]).takes_missing
+
+    @property
+    def density(self) -> TableDensity | TableLatent:
         """The trained model in data units.
 
         Raises:
             InputError: for a GAN, which has none.
         """
-        return self._flow().density
+        return self._density_fit().density
+
+    @property
+    def latent(self) -> TableLatent:
+        """The trained latent-variable model: `model`, `evidence`, `codes`, `impute`.
+
+        Raises:
+            InputError: for a run of another family.
+        """
+        if isinstance(self.model, DensityFit) and isinstance(self.model.density, TableLatent):
+            return self.model.density
+        raise InputError(
+            f"this run is a {self.spec['model']}: it has no latent variables",
+            str(self.folder),
+            "give a run of `jensen fit --model vae` or `--model iwae`",
+        )
 
     @property
     def baseline(self) -> Gaussian:
@@ -75,7 +96,7 @@ class Run:
         Raises:
             InputError: for a GAN, which is not compared with one by log p.
         """
-        return self._flow().baseline
+        return self._density_fit().baseline
 
     @property
     def conformal(self) -> Conformal:
@@ -84,7 +105,7 @@ class Run:
         Raises:
             InputError: for a GAN, which has no scores.
         """
-        return self._flow().conformal
+        return self._density_fit().conformal
 
     @property
     def gan(self) -> TableGAN:
@@ -110,11 +131,13 @@ class Run:
             InputError: if the file is missing or damaged.
         """
         source = open_table(self.folder / "heldout.parquet")
-        rows = np.concatenate([self.schema.encode(batch) for batch in source.batches()])
+        rows = np.concatenate(
+            [self.schema.encode(batch, missing=self.takes_missing) for batch in source.batches()]
+        )
         return tuple(np.split(rows, [min(self.spec["split"]["calibration"], _HELD_OUT_ROWS)]))  # type: ignore[return-value]
 
-    def _flow(self) -> FlowFit:
-        if isinstance(self.model, FlowFit):
+    def _density_fit(self) -> DensityFit:
+        if isinstance(self.model, DensityFit):
             return self.model
         raise InputError(
             "a GAN gives no log p: it can be sampled, and its discriminator judges rows",
@@ -140,7 +163,8 @@ def fit_run(
         data: anything `open_table` opens.
         folder: the run folder; must not hold a run unless `resume`.
         model: the family; one of `FAMILIES`.
-        settings: name → value, see `Recipe`, `FlowOptions` and `GanOptions`.
+        settings: name → value, see `Recipe` and the options of the
+            family: `FlowOptions`, `LatentOptions`, `GanOptions`.
         seed: all randomness of the run.
         resume: go on with the run in the folder; more epochs than it had extend it.
         report: called with the progress.
@@ -156,7 +180,7 @@ def fit_run(
     check_seed(seed)
     folder = check_folder(Path(folder), resume)
     source = open_table(data)
-    schema, matrix = read(source)
+    schema, matrix = read(source, missing=family_named(model).takes_missing)
     if len(matrix) < _FEWEST_ROWS:
         raise InputError(
             f"there are only {len(matrix)} rows",
@@ -250,6 +274,7 @@ def _new_spec(
     split = split_rows(len(matrix), seed, calibrate=True)
     family = family_named(model)
     recipe = family.chosen_for(recipe, schema, len(split.train))
+    gaps = count_missing(schema, matrix)
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -257,7 +282,10 @@ def _new_spec(
         "status": "training",
         "seed": seed,
         "recipe": recipe.to_settings(),
-        "adaptations": family.adaptations(recipe, len(split.train)),
+        "adaptations": [
+            *family.adaptations(recipe, len(split.train)),
+            *([gaps.remark()] if gaps.cells else []),
+        ],
         "schema": schema.to_dict(),
         "data": {
             "source": source.label,
@@ -346,4 +374,4 @@ def _write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
 def _write_held_out(folder: Path, schema: Schema, matrix: np.ndarray, split: Split) -> None:
     rows = np.concatenate([split.calibration[:_HELD_OUT_ROWS], split.validation[:_HELD_OUT_ROWS]])
     with TableWriter(folder / "heldout.parquet") as writer:
-        writer.write(schema.decode(matrix[rows]))
+        writer.write(schema.decode(matrix[rows], missing=True))

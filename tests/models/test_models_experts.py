@@ -47,7 +47,8 @@ def test_the_start_is_the_exact_posterior_for_any_gaps(gaps: list[int]) -> None:
     q = experts()(jnp.asarray(x))
     assert isinstance(q, PrecisionNormal)
     found = np.linalg.inv(np.asarray(q.cholesky @ q.cholesky.T))
-    assert np.allclose(q.mean, mean, atol=1e-10) and np.allclose(found, covariance, atol=1e-10)
+    assert np.allclose(q.mean, mean, atol=1e-10)
+    assert np.allclose(found, covariance, atol=1e-10)
 
 
 def test_draws_follow_the_density() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jensen._errors import InputError
 from jensen.cli.shared import Data, Json, Out, RunFolder, app, note, settings_of, show
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def demo(
 def fit(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
-    model: Annotated[str, typer.Option("--model", help="Model family: flow or gan.")] = "flow",
+    model: Annotated[
+        str, typer.Option("--model", help="Model family: flow, vae, iwae or gan.")
+    ] = "flow",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the model or its training."),
@@ -44,13 +47,13 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Train a model on DATA and keep everything in a run folder."""
-    from jensen.engine.progress import Progress
+    from jensen.engine.progress import Progress, losses_of
     from jensen.runs import fit_run
 
     settings = settings_of(set_)
     if epochs is not None:
         settings["epochs"] = epochs
-    with Progress(f"{model} on {data}") as progress:
+    with Progress(f"{model} on {data}", losses_of(model)) as progress:
         run = fit_run(
             data, out, model=model, settings=settings, seed=seed, resume=resume, report=progress
         )
@@ -123,14 +126,37 @@ def sample(
     out: Out,
     n: Annotated[int, typer.Option("-n", help="How many rows.")],
     seed: Annotated[int, typer.Option("--seed", help="All randomness of the rows.")] = 0,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            metavar="COLUMN=VALUE",
+            help="A value that every row is to have (a GAN's categories and whole numbers).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write new rows, in the columns and units of the training data."""
     from jensen.apply import sample_table
     from jensen.runs import open_run
 
-    result = sample_table(open_run(run), n, out, seed)
+    result = sample_table(open_run(run), n, out, seed, _given_of(given))
     show(result, as_json, [f"{n:,} rows written to {out} in {result['seconds']:.1f} s"])
+
+
+def _given_of(pairs: list[str] | None) -> dict[str, str]:
+    """Return column → text of every `--given column=value`; the value may hold `=` signs."""
+    given: dict[str, str] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"cannot read {pair!r}", "--given", "write --given column=value")
+        if name in given:
+            raise InputError(
+                f"column {name!r} is given twice", "--given", "give one value for each column"
+            )
+        given[name] = value
+    return given
 
 
 @app.command()
@@ -162,6 +188,17 @@ def detect(
 
 
 @app.command()
+def impute(run: RunFolder, data: Data, out: Out, as_json: Json = False) -> None:
+    """Fill missing cells with what a VAE or IWAE expects of them; other cells stay."""
+    from jensen.apply import impute_table
+    from jensen.runs import open_run
+
+    result = impute_table(open_run(run), data, out, note)
+    line = f"{result['filled']:,} cells of {result['n']:,} rows filled in to {out}"
+    show(result, as_json, [f"{line} in {result['seconds']:.1f} s"])
+
+
+@app.command()
 def evaluate(run: RunFolder, data: Data, as_json: Json = False) -> None:
     """Print held-out figures of DATA with standard errors."""
     from jensen.apply import evaluate_table
@@ -178,6 +215,11 @@ def evaluate(run: RunFolder, data: Data, as_json: Json = False) -> None:
             f"({figure['kind']}, {result['n']:,} rows)",
             f"bits/dim     {result['bits_per_dim']:.4f}",
             f"Gaussian     {base['mean']:.4f} ± {base['se']:.4f} nats per row",
+            *(
+                [f"certificate  {result['certificate']['verdict']}"]
+                if "certificate" in result
+                else []
+            ),
         ]
     show(result, as_json, lines)
 

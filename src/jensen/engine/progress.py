@@ -12,6 +12,33 @@ Report = Callable[[int, int, dict[str, Any] | None], None]
 """`report(step, total, newest row of metrics or None)`."""
 
 
+Losses = tuple[tuple[str, str, str], ...]
+"""Which columns of the metrics are shown, each with its name and its unit (empty: none)."""
+
+DENSITY: Losses = (("train_loss", "train", "nats"), ("validation_loss", "validation", "nats"))
+"""A density's losses are -log p, or a bound of it."""
+
+GAME: Losses = (
+    ("train_loss", "discriminator", ""),
+    ("train_loss_2", "generator", ""),
+    ("validation_loss", "held-out JSD", "nats"),
+)
+"""The losses of a game of two have no unit in common (a Wasserstein loss is a distance, a hinge or
+a square a number, and penalties are added), and its validation is a divergence."""
+
+_BY_FAMILY = {"gan": GAME}
+
+
+def losses_of(family: str) -> Losses:
+    """Return what to show of the training of a family of models, by its name in `--model`.
+
+    Example:
+        >>> [name for _, name, _ in losses_of("gan")]
+        ['discriminator', 'generator', 'held-out JSD']
+    """
+    return _BY_FAMILY.get(family, DENSITY)
+
+
 def silent(step: int, total: int, row: dict[str, Any] | None) -> None:
     """Report nothing."""
 
@@ -21,12 +48,19 @@ class Progress:
 
     Args:
         label: what is being trained.
+        losses: what to show of the newest row of metrics.
         stream: where to show it.
         every: fewest seconds between two plain lines.
     """
 
-    def __init__(self, label: str, stream: TextIO | None = None, every: float = 5.0) -> None:
-        self.label, self.every = label, every
+    def __init__(
+        self,
+        label: str,
+        losses: Losses = DENSITY,
+        stream: TextIO | None = None,
+        every: float = 5.0,
+    ) -> None:
+        self.label, self.losses, self.every = label, losses, every
         self.stream = stream if stream is not None else sys.stderr
         self._bar: Any = None
         self._task: Any = None
@@ -49,10 +83,10 @@ class Progress:
     def __call__(self, step: int, total: int, row: dict[str, Any] | None) -> None:
         """Show step `step` of at most `total`, and the newest losses."""
         text = self.label
-        for name in ("train", "validation"):
-            loss = math.nan if row is None else row[f"{name}_loss"]
+        for column, name, unit in self.losses:
+            loss = math.nan if row is None else row[column]
             if not math.isnan(loss):  # before the first step, or without validation rows
-                text += f"  {name} {loss:.4f} nats"
+                text += f"  {name} {loss:.4f} {unit}".rstrip()
         if self._bar is not None:
             self._bar.update(self._task, completed=step, total=total, description=text)
         elif time.monotonic() - self._last >= self.every:

@@ -32,6 +32,9 @@ from jensen.engine.devices import replicate
 from jensen.engine.interrupt import deferred_interrupt
 from jensen.engine.progress import Report, silent
 
+Watch = Callable[[int, tuple[Any, ...]], None]
+"""`watch(step, players)`: shown the averaged weights at evaluation 0, 1, 2, 4, 8, …"""
+
 _CHECKPOINT_SECONDS = 20.0
 
 
@@ -79,6 +82,7 @@ def train(
     members: int = 1,
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
+    watch: Watch | None = None,
 ) -> Result:
     """Train a game, resuming from the newest checkpoint where there is one.
 
@@ -91,6 +95,8 @@ def train(
         members: E, trained side by side in one program.
         checkpoints: where to keep the state; None to keep it in memory only.
         report: called after every chunk.
+        watch: shown the first member's averaged weights at evaluation 0, 1, 2, 4, 8, …: the same
+            steps however long the run is and however it is cut; a resumed run may show one again.
 
     Returns:
         The best weights of every member, with the metrics of every evaluation.
@@ -105,6 +111,7 @@ def train(
     players = st.initial_players(game.init, keys)
     arrays, static = eqx.partition(players, eqx.is_inexact_array)
     run = _Run(game, static, replicate(_on_device(data)), keys, training)
+    run.watch = watch
     run.validation = None if validation is None else replicate(_on_device(validation))
     state, step, rows = st.initial_members(arrays, training.optimisation), 0, []
     if checkpoints is not None and checkpoints.latest() is not None:
@@ -124,6 +131,7 @@ class _Run:
     """The parts of a run that do not change while it lasts."""
 
     validation: PyTree | None
+    watch: Watch | None
 
     def __init__(
         self, game: Game, static: tuple[Any, ...], data: PyTree, keys: Key, training: Training
@@ -136,6 +144,7 @@ class _Run:
         self.interval = self.length * -(-training.evaluate_every // self.length)
         self.started = time.monotonic()
         self.validation = None
+        self.watch = None
 
     def loop(
         self,
@@ -151,6 +160,7 @@ class _Run:
         if step == 0 and not rows:  # the weights before the first step are a candidate too
             state, row = self._evaluate(state, 0)
             rows = [row]
+            self._show(state, 0)
             if checkpoints is not None:
                 checkpoints.save(0, state, rows)
         with deferred_interrupt() as interrupt:
@@ -164,6 +174,7 @@ class _Run:
                 if step % self.interval == 0:
                     state, row = self._evaluate(state, step)
                     rows = [*rows, row]
+                    self._show(state, step)
                 report(step, self.total, rows[-1])
                 due = time.monotonic() - saved_at > _CHECKPOINT_SECONDS
                 if checkpoints is not None and (due or interrupt.pressed):
@@ -177,6 +188,14 @@ class _Run:
             state, row = self._evaluate(state, step)
             rows = [*rows, row]
         return state, step, rows
+
+    def _show(self, state: st.Member, step: int) -> None:
+        """Show the averaged weights at evaluation 0 and at every power of two."""
+        place = step // self.interval
+        if self.watch is not None and place & (place - 1) == 0:
+            arrays = jax.tree.map(lambda a: a[0], state.weights.average)
+            static = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, self.static)
+            self.watch(step, eqx.combine(arrays, static))
 
     def _chunk(self, state: st.Member, start: int, stop: int) -> st.Member:
         return st.advance(self._fixed(self.keys, jnp.asarray(start), jnp.asarray(stop)), state)

@@ -6,8 +6,14 @@ from jensen._errors import check_name
 from jensen.fitting.family import Family
 from jensen.fitting.flow import FlowFamily
 from jensen.fitting.gan import GanFamily
+from jensen.fitting.latent import LatentFamily
 
-FAMILIES: dict[str, Family] = {"flow": FlowFamily(), "gan": GanFamily()}
+FAMILIES: dict[str, Family] = {
+    "flow": FlowFamily(),
+    "vae": LatentFamily("elbo"),
+    "iwae": LatentFamily("iwae"),
+    "gan": GanFamily(),
+}
 """Every family by its name in `--model`."""
 
 

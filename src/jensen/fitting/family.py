@@ -26,6 +26,11 @@ _PREPROCESS = ("mean", "scale", "step", "constants")
 class Family(abc.ABC):
     """How a model is fitted to a table, and how it becomes arrays and comes back."""
 
+    @property
+    @abc.abstractmethod
+    def takes_missing(self) -> bool:
+        """Whether rows may have missing cells."""
+
     @abc.abstractmethod
     def start(self) -> Recipe:
         """Return the recipe of a user who sets nothing."""
@@ -111,20 +116,25 @@ def filled(prefix: str, skeleton: PyTree, arrays: Arrays) -> PyTree:
     return jax.tree_util.tree_map_with_path(fill, skeleton)
 
 
-def preprocess_arrays(preprocess: Preprocess) -> Arrays:
+def preprocess_arrays(preprocess: Preprocess, prefix: str = "") -> Arrays:
     """Return the arrays of a preprocessing, by name."""
-    return {f"preprocess.{name}": getattr(preprocess, name) for name in _PREPROCESS}
+    return {f"{prefix}preprocess.{name}": getattr(preprocess, name) for name in _PREPROCESS}
 
 
-def preprocess_of(arrays: Arrays, schema: Schema) -> Preprocess:
+def preprocess_of(arrays: Arrays, schema: Schema, prefix: str = "") -> Preprocess:
     """Return the preprocessing of these arrays.
+
+    Args:
+        arrays: by name.
+        schema: the table's columns.
+        prefix: of the names.
 
     Raises:
         KeyError: if an array is missing.
         ValueError: if they are of other columns.
     """
     found = Preprocess(
-        **{name: arrays[f"preprocess.{name}"] for name in _PREPROCESS}, schema=schema
+        **{name: arrays[f"{prefix}preprocess.{name}"] for name in _PREPROCESS}, schema=schema
     )
     if len(found.mean) != len(schema.continuous) or len(found.constants) != len(schema.constant):
         raise ValueError("the columns")

@@ -2,7 +2,7 @@ r"""Flows: the run of the engine that fits one, and what is read from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -10,14 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.anomaly.calibrate import Conformal
 from jensen.data.preprocess import Preprocess, fit_preprocess, whitening
 from jensen.data.schema import Schema
 from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
-from jensen.evaluation.likelihood import Gaussian, fit_gaussian, mean_and_error
+from jensen.fitting.density import (
+    DensityFit,
+    beside_arrays,
+    calibrated,
+    density_figures,
+    with_beside,
+)
 from jensen.fitting.family import (
     Arrays,
     Family,
@@ -30,28 +35,6 @@ from jensen.fitting.recipe import Recipe
 from jensen.models.families import FlowInit, chosen_for
 from jensen.models.table import TableDensity
 from jensen.objectives.likelihood import Mean, NegativeLogProb
-
-_TRAIN_ROWS = 5000  # whose log-likelihood is stated
-
-
-@dataclass(frozen=True)
-class FlowFit:
-    """A fitted flow and what is read from it.
-
-    Args:
-        density: the trained model in data units.
-        baseline: the Gaussian fitted to the same rows.
-        conformal: the calibrated scores.
-    """
-
-    density: TableDensity
-    baseline: Gaussian
-    conformal: Conformal
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """The map between the table's units and the model's."""
-        return self.density.preprocess
 
 
 def flow_init(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> FlowInit:
@@ -120,6 +103,11 @@ def _noise(preprocess: Preprocess) -> jnp.ndarray | None:
 class FlowFamily(Family):
     """Flows, with a Gaussian beside them and calibrated scores."""
 
+    @property
+    def takes_missing(self) -> bool:
+        """No: a flow's density is that of whole rows."""
+        return False
+
     def start(self) -> Recipe:
         """Return the default recipe."""
         return Recipe()
@@ -142,7 +130,7 @@ class FlowFamily(Family):
         split: Split,
         checkpoints: Checkpoints | None = None,
         report: Report = silent,
-    ) -> tuple[FlowFit, Result]:
+    ) -> tuple[DensityFit[TableDensity], Result]:
         """Return the flow, its baseline and its calibration."""
         density, result = fit_table(
             schema,
@@ -153,51 +141,29 @@ class FlowFamily(Family):
             checkpoints=checkpoints,
             report=report,
         )
-        scores, _ = density.log_prob(matrix[split.calibration])
-        baseline = fit_gaussian(density.preprocess, matrix[split.train])
-        return FlowFit(density, baseline, Conformal(scores)), result
+        return calibrated(density, density.preprocess, matrix, split), result
 
-    def arrays(self, model: FlowFit) -> Arrays:
+    def arrays(self, model: DensityFit[TableDensity]) -> Arrays:
         """Return the weights, the preprocessing, the baseline and the calibration scores."""
-        tables = enumerate(model.baseline.frequencies)
         return {
             **arrays_of("model", model.density.members),
             **preprocess_arrays(model.preprocess),
-            "baseline.whiten": model.baseline.whiten,
-            **{f"baseline.frequencies.{i}": table for i, table in tables},
-            "calibration.scores": model.conformal.scores,
+            **beside_arrays(model),
         }
 
-    def load(self, arrays: Arrays, schema: Schema, recipe: Recipe) -> FlowFit:
+    def load(self, arrays: Arrays, schema: Schema, recipe: Recipe) -> DensityFit[TableDensity]:
         """Return the flow, its baseline and its calibration."""
         preprocess = preprocess_of(arrays, schema)
-        whiten = arrays["baseline.whiten"]
-        init = flow_init(recipe, schema, whiten)
+        init = flow_init(recipe, schema, arrays["baseline.whiten"])
         keys = jax.random.split(jax.random.key(0), recipe.options.members or 1)
         skeleton = eqx.filter_eval_shape(
             lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys
         )
         members = filled("model", skeleton, arrays)
-        tables = [arrays[f"baseline.frequencies.{i}"] for i in range(len(schema.categorical))]
-        return FlowFit(
-            TableDensity(members, preprocess),
-            Gaussian(preprocess, whiten, tuple(tables)),
-            Conformal(arrays["calibration.scores"]),
-        )
+        return with_beside(TableDensity(members, preprocess), arrays)
 
     def figures(
-        self, model: FlowFit, matrix: np.ndarray, split: Split, seed: int
+        self, model: DensityFit[TableDensity], matrix: np.ndarray, split: Split, seed: int
     ) -> dict[str, Any]:
         """Return the log-likelihood of (at most 5,000) training rows and of the validation rows."""
-        density, baseline = model.density, model.baseline
-        train_mean, _ = mean_and_error(density.log_prob(matrix[split.train[:_TRAIN_ROWS]])[0])
-        log_prob, _ = density.log_prob(matrix[split.validation])
-        mean, error = mean_and_error(log_prob)
-        base = baseline.log_prob(matrix[split.validation])
-        base_mean, base_error = mean_and_error(base)
-        _, difference = mean_and_error(log_prob - base)
-        return {
-            "train": {"log_prob": train_mean, "kind": density.kind},
-            "validation": {"log_prob": mean, "se": error, "kind": density.kind, "n": len(log_prob)},
-            "baseline": {"log_prob": base_mean, "se": base_error, "difference_se": difference},
-        }
+        return density_figures(model, matrix, split)

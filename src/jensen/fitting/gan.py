@@ -9,7 +9,8 @@ cheap held-out Jensen–Shannon divergence (`jensen.objectives.validation`) on v
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ import numpy as np
 from jensen._errors import InputError
 from jensen._typing import Array, Key
 from jensen.data.examples import Examples, fit_examples
+from jensen.data.output import TableWriter
 from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import Schema
 from jensen.data.split import Split
@@ -43,6 +45,7 @@ from jensen.objectives.validation import HeldOutJSD
 
 _STEPS = 8000
 _JUDGED_ROWS = 2000
+_RECORDED = 500  # rows kept of each look at training
 _EXAMPLES = ("quantiles", "bounds", "whiten")
 
 
@@ -134,6 +137,10 @@ def fit_gan(
     shares = (vectors[:, examples.dim :].sum(axis=0) + 1.0) / (len(rows) + 1.0)
     optimisation = recipe.training.optimisation
     rates = (optimisation.learning_rate, optimisation.learning_rate * recipe.options.generator_rate)
+    watch = None
+    if checkpoints is not None:
+        folder = checkpoints.folder.parent / "samples"
+        watch = _Recorder(folder, examples, recipe.options, seed)
     result = train(
         Game(
             init=gan_init(recipe, examples, np.log(shares)),
@@ -149,9 +156,28 @@ def fit_gan(
         seed=seed,
         checkpoints=checkpoints,
         report=report,
+        watch=watch,
     )
     discriminator, generator = (_first(player) for player in result.players)
     return TableGAN(discriminator, generator, examples, recipe.options), result
+
+
+@dataclass(frozen=True)
+class _Recorder:
+    """Keeps rows drawn during training, of the same noise each time, as `samples/STEP.parquet`."""
+
+    folder: Path
+    examples: Examples
+    options: GanOptions
+    seed: int
+
+    def __call__(self, step: int, players: tuple[Any, ...]) -> None:
+        discriminator, generator = players
+        gan = TableGAN(discriminator, generator, self.examples, self.options)
+        rows = gan.sample(_RECORDED, self.seed)
+        self.folder.mkdir(exist_ok=True)
+        with TableWriter(self.folder / f"{step:09d}.parquet") as writer:
+            writer.write(self.examples.preprocess.schema.decode(rows))
 
 
 def chosen_for(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
@@ -178,6 +204,11 @@ def _first(stacked: Any) -> Any:
 
 class GanFamily(Family):
     """GANs: both players, with the map between rows and examples."""
+
+    @property
+    def takes_missing(self) -> bool:
+        """No: a discriminator sees whole rows."""
+        return False
 
     def start(self) -> Recipe:
         """Return the default recipe of a GAN."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 _RIDGE = 1.0
-_FLOOR = 1e-4  # of ψ, the columns having unit variance
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,19 @@ class Factors:
         return self.loadings @ self.loadings.T + np.diag(self.noise)
 
 
-def factor_analysis(rows: np.ndarray, n_factors: int, iterations: int = 100) -> Factors:
+def factor_analysis(
+    rows: np.ndarray,
+    n_factors: int,
+    iterations: int = 100,
+    floor: float | np.ndarray = 1e-4,
+) -> Factors:
     """Fit a factor analysis.
 
     Args:
         rows: `(n, F)`, standardised; NaN where a cell is missing, but not a whole column.
         n_factors: L; no more than F or n are used.
         iterations: of expectation-maximisation.
+        floor: least ψ, one for all columns or `(F,)`: what the factors cannot explain.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -66,7 +71,7 @@ def factor_analysis(rows: np.ndarray, n_factors: int, iterations: int = 100) -> 
     _, sizes, axes = np.linalg.svd(filled - b * seen, full_matrices=False)
     n_factors = min(n_factors, len(sizes))
     w = axes[:n_factors].T * sizes[:n_factors] / np.sqrt(len(rows))
-    psi = np.maximum(1.0 - np.sum(w**2, axis=1), 0.05)
+    psi = np.maximum(np.maximum(1.0 - np.sum(w**2, axis=1), 0.05), floor)
     for _ in range(iterations):
         c, m = _posteriors(filled - b * seen, seen, w, psi)
         m1 = np.concatenate([m, np.ones((len(m), 1))], axis=1)
@@ -79,7 +84,7 @@ def factor_analysis(rows: np.ndarray, n_factors: int, iterations: int = 100) -> 
         w, b = solved[:, :n_factors], solved[:, n_factors]
         spread = np.einsum("dl,dlk,dk->d", w, _summed(seen, c), w, optimize=True)
         residual = np.where(seen, filled - m @ w.T - b, 0.0)
-        psi = (np.sum(residual**2, axis=0) + spread) / counts + _FLOOR
+        psi = np.maximum((np.sum(residual**2, axis=0) + spread) / counts, floor)
     return Factors(w, b, psi)
 
 
