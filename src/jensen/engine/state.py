@@ -59,9 +59,12 @@ class Member(NamedTuple):
 
 def member_keys(seed: int, members: int) -> Key:
     """Return one key per member, a pure function of (seed, member)."""
-    return jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))(
-        jax.random.key(seed), jnp.arange(members)
-    )
+    return _folded(jax.random.key(seed), jnp.arange(members))
+
+
+@jax.jit
+def _folded(key: Key, numbers: Array) -> Key:
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
 
 
 @eqx.filter_jit

@@ -85,14 +85,14 @@ class PowerMean(Bound):
         self, n_samples: int = 1, n_particles: int = 1, alpha: float = 0.0, beta: float = 1.0
     ) -> None:
         _check_counts(n_samples, n_particles)
-        if not alpha >= 0:
+        if not 0 <= alpha < float("inf"):
             raise InputError(
-                f"alpha must be at least 0, got {alpha}",
+                f"alpha must be at least 0 and finite, got {alpha}",
                 "alpha",
                 "below 0 the estimate from finitely many draws is not a bound",
             )
-        if not beta > 0:
-            raise InputError(f"beta must be above 0, got {beta}", "beta")
+        if not 0 < beta < float("inf"):
+            raise InputError(f"beta must be above 0 and finite, got {beta}", "beta")
         if beta != 1 and n_particles > 1 and alpha != 1:
             raise InputError(
                 f"beta={beta} weighs the KL divergence of an ELBO, and this bound has none",

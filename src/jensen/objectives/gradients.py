@@ -20,7 +20,8 @@ squared self-normalised weight. V_m is the bound of row m of ℓ alone, V₋ₘ 
 other rows (0 where M = 1); V₋ₖ is V with ℓ_k replaced by the mean of the others.
 Neither baseline depends on what it is subtracted for, so both leave the mean gradient as it is.
 
-The value that comes back is always V itself (the ELBO for a β-VAE), whatever the estimator.
+The value that comes back is always V itself (the ELBO for a β-VAE), whatever the estimator; with
+`ClosedFormKL` the KL divergence in it is the exact one, the mean is the same.
 
 Sources: Roeder et al. 2017 (arXiv:1703.09194); Tucker et al. 2019 (arXiv:1810.04152), here for any
 bound; Mnih & Rezende 2016 (arXiv:1602.06725); Kool et al. 2019.
@@ -184,8 +185,12 @@ def lower_bound(model: Latent, x: Array, key: Key, bound: Bound, estimator: Esti
         x: one example `(D,)`; NaN where a cell is missing.
         key: randomness of the draws.
         bound: V.
-        estimator: one that `check`s the bound.
+        estimator: of its gradient.
+
+    Raises:
+        InputError: if the estimator is not for this bound.
     """
+    estimator.check(bound)
     inference = bound.for_posterior
     if inference is bound:
         value, surrogate = estimator.terms(model, x, key, bound)
