@@ -1,19 +1,23 @@
 """GAN training steps beside PyTorch, torchgan and CTGAN, and the dual solver beside scikit-learn.
 
-    python benchmarks/gan.py --peers-python PEERS/bin/python
+    python benchmarks/gan.py --peers-python PEERS/bin/python [--sections roll modes dual]
 
-Writes `gan.md`. PEERS holds torch, torchgan and ctgan; scikit-learn stands beside jensen. A library
-that cannot be started there is said to be missing in its row.
+Writes `gan.md`; sections that are not measured stay as they are. PEERS holds torch, torchgan and
+ctgan; scikit-learn stands beside jensen. A library that cannot be started there is said to be
+missing in its row.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,23 +33,27 @@ MODE_STEPS, MODE_PEER_STEPS = 1000, 200
 LOGISTIC_ROWS, LOGISTIC_COLUMNS = 10_000, 100
 TIGHT = 1e-10
 
-PAGE = """# GANs and the dual discriminator beside the peers
+HEAD = """# GANs and the dual discriminator beside the peers
 
 Made by `benchmarks/gan.py`; do not edit.
 
-{date}, {cpu}, {cores} cores, {system}, Python {python}; {versions}.
+Each section says when it was measured, and how many processes wanted a core just before. Within
+one, each library is in a process of its own; one is at work at a time, in a random order in each of
+the repetitions. The first run includes compilation (and not the start of Python); µs a step are
+those of later runs. Where there is a choice, the number of threads that was faster in a second run
+goes on. The last column compares the best runs; above 1 jensen is faster.
+"""
 
-Each library is in a process of its own; one is at work at a time, in a random order in each of
-{repeats} repetitions. The first run includes compilation (and not the start of Python); µs a step
-are those of later runs. Numbers of threads of torch, torchgan, CTGAN and scikit-learn: {threads};
-where there is a choice, the number that was faster in a second run goes on. The last column
-compares the best runs; above 1 jensen is faster.
+MEASURED = """{date}, {cpu}, {cores} cores, {system}, Python {python}; {versions}. {repeats}
+repetitions, threads {threads}; load average {load:.1f} before the run.
+"""
 
-## The Swiss-roll GAN of the documents
+ROLL = """## The Swiss-roll GAN of the documents
 
+{measured}
 | | steps | threads | first run, s | µs a step, median | best | times jensen's |
 |---|---|---|---|---|---|---|
-{roll}
+{rows}
 
 2,000 rows; z in one dimension, discriminator 2-128-128-1, generator 1-32-2, tanh; the
 non-saturating logistic loss, Adam 5e-4 for each, batch 64; a step is one of each player, each with
@@ -57,9 +65,34 @@ document's {document:,} steps take jensen {jensen_document:.0f} s and the plain 
 epochs is {jensen_loss:.2f} (jensen) and {torch_loss:.2f} (plain loop); it differs by some tenths
 from seed to seed. {verdict}
 
-## Ring of 8 and grid of 25
+{tried}
+"""
 
-{modes}
+TRIED = """What was tried to make that step faster (2026-11-21, the same two cores, other work
+beside it, load average 8 to 16; the candidates in turn in one process, best of 14 runs of 1,024
+steps, 8 runs where marked):
+
+| | µs a step | as it is, µs |
+|---|---|---|
+| random bits without a loop (threefry's rounds unrolled) | 217 | 233 |
+| and each optimiser on one vector (`optax.flatten`) | 201 | 233 |
+| and each player one vector throughout | 198 | 233 |
+| and 512-bit instructions preferred by the compiler | 181 | 233 |
+| data and generated rows in one pass of the discriminator, bits unrolled (8) | 254 | 233 |
+| the same, each player one vector (8) | 230 | 233 |
+| the same, four steps to a turn of the loop (8) | 241 | 233 |
+
+Most of a step is arithmetic. Alone in a loop (processor time, one core) a product of 64 × 128 by
+128 × 128 takes 10 to 12 µs, and a step has eight of them: 85 µs. Six tanh layers take 13 µs and
+Adam 8 µs. Eight times the plain loop would be 129 µs a step. One pass over 128 rows loses because
+its product for the weights' gradient takes 43 µs, two over 64 rows 24 µs. None of this is in the
+library: unrolling needs private parts of JAX, and one vector for an optimiser changes the format of
+checkpoints for a gain of about a tenth on small networks and none on those of ring and grid."""
+
+MODES = """## Ring of 8 and grid of 25
+
+{measured}
+{rows}
 
 {mode_rows:,} rows of two columns; discriminator of 3 × 128 hidden units, generator of 3 × 128, z in
 two dimensions, batch 256, Adam 1e-3; one step of each player a step. Each peer is compared with
@@ -74,17 +107,25 @@ jensen on its own loss:
   columns are fitted; the first run includes that.
 * jensen's GAN of tables adds R₁ and R₂ penalties and a moving average of the weights.
 
-## The dual solver
+How many modes such GANs cover is in [modes.md](modes.md).
+"""
 
-| | threads | first, ms | later, ms, median | best | times jensen's | objective | above the bound |
-|---|---|---|---|---|---|---|---|
-{logistic}
+DUAL = """## The dual solver
+
+{measured}
+| | threads | first, ms | median | best | times jensen's | processor | ratio | objective | above |
+|---|---|---|---|---|---|---|---|---|---|
+{rows}
 
 n = {n:,} rows, d = {d} standard normal columns, labels drawn from a logistic model, no intercept,
-c = 1/n (scikit-learn's C = 1). Times are from arrays to weights. The objective
-c/2 ‖w‖² + mean softplus(-y wᵀx), in nats, of every solver's weights is computed by the same NumPy
-code in float64. The bound is jensen's dual value, {bound:.15g}: no weights reach less (differences
-of 1e-15 are rounding). scikit-learn runs at its default tolerance and at {tight:g}.
+c = 1/n (scikit-learn's C = 1). Times are in milliseconds, from arrays to weights; the median of the
+processor time leaves out what other processes took, and has its own ratio to jensen's. The
+objective c/2 ‖w‖² + mean softplus(-y wᵀx), in nats, of every solver's weights is computed by the
+same NumPy code in float64; the last column says how far above the bound it is. The bound is
+jensen's dual value, {bound:.15g}: no weights reach less (differences of 1e-15 are rounding); its
+relative gap is {gap:.1e}. scikit-learn runs at its default tolerance and at {tight:g}. jensen stops
+at a relative gap of 1e-12, and factors no Hessian here: its
+truncated Newton steps take conjugate gradients, with products in single precision.
 """
 
 
@@ -99,6 +140,7 @@ class Contestant:
     chosen: int = 0  # number of threads; 0 for what JAX does
     first: float = 0.0
     later: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # processor seconds of the later runs
     reply: dict = field(default_factory=dict)
     missing: bool = False
 
@@ -123,16 +165,18 @@ class Contest:
             for _ in range(repeats):
                 for c in random.sample(ready, len(ready)):
                     c.later.append(self._ask(c, c.chosen)[1])
+                    c.cpu.append(c.reply.get("cpu", math.nan))
         self.workers.clear()
 
     def _choose(self, stack: contextlib.ExitStack, c: Contestant) -> None:
-        """Make the first run, which compiles; for a rival a second run decides on its threads."""
+        """Make the first run, which compiles; a second run decides on the threads."""
         trials = {}
-        for threads in self.threads if c.rival else (0,):
+        chosen = c.module != "gan_jensen"  # JAX's threads are its own
+        for threads in self.threads if chosen else (0,):
             if (c.module, threads) not in self.workers:
                 self.workers[c.module, threads] = self._start(stack, c.module, threads)
             first = self._ask(c, threads)[0]
-            trials[threads] = (self._ask(c, threads)[1] if c.rival else 0.0, first)
+            trials[threads] = (self._ask(c, threads)[1] if chosen else 0.0, first)
         c.chosen = min(trials, key=lambda t: trials[t])
         c.first = trials[c.chosen][1]
 
@@ -180,8 +224,8 @@ def lines(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def roll(contest: Contest, folder: Path, repeats: int) -> dict[str, object]:
-    """Measure the Swiss-roll GAN; return what the page says of it."""
+def roll(contest: Contest, folder: Path, repeats: int, measured: Callable[[], str]) -> str:
+    """Measure the Swiss-roll GAN; return its section."""
     data = folder / "swiss-roll.npy"
     np.save(data, TOYS["swiss-roll"].sample(0, ROLL_ROWS))
     request = {"op": "run", "data": str(data)}
@@ -198,20 +242,22 @@ def roll(contest: Contest, folder: Path, repeats: int) -> dict[str, object]:
     Contest(contest.pythons, contest.cache, [plain.chosen]).run([check], 0)
     best, plain_best = min(ours.later), min(plain.later)
     ratio = plain_best / best
-    return {
-        "roll": lines(table([ours, plain, fused], steps=True)),
-        "document": DOCUMENT_STEPS,
-        "jensen_document": DOCUMENT_STEPS * best,
-        "plain_document": DOCUMENT_STEPS * plain_best,
-        "roll_epochs": ROLL_STEPS // -(-ROLL_ROWS // 64),
-        "jensen_loss": ours.reply["loss"],
-        "torch_loss": check.reply["loss"],
-        "verdict": f"The aim of 8 times the plain loop is {'met' if ratio >= 8 else 'missed'}.",
-    }
+    return ROLL.format(
+        measured=measured(),
+        rows=lines(table([ours, plain, fused], steps=True)),
+        document=DOCUMENT_STEPS,
+        jensen_document=DOCUMENT_STEPS * best,
+        plain_document=DOCUMENT_STEPS * plain_best,
+        roll_epochs=ROLL_STEPS // -(-ROLL_ROWS // 64),
+        jensen_loss=ours.reply["loss"],
+        torch_loss=check.reply["loss"],
+        verdict=f"The aim of 8 times the plain loop is {'met' if ratio >= 8 else 'missed'}.",
+        tried=TRIED,
+    )
 
 
-def modes(contest: Contest, folder: Path, repeats: int) -> str:
-    """Measure ring and grid, each with new workers; return their tables."""
+def modes(contest: Contest, folder: Path, repeats: int, measured: Callable[[], str]) -> str:
+    """Measure ring and grid, each with new workers; return their section."""
     head = "| {} | steps | threads | first run, s | µs a step, median | best | times jensen's |"
     out = []
     for name in ("ring", "grid"):
@@ -230,11 +276,12 @@ def modes(contest: Contest, folder: Path, repeats: int) -> str:
         ]
         contest.run(contestants, repeats)
         out += [head.format(name), "|" + "---|" * 7, lines(table(contestants, steps=True)), ""]
-    return "\n".join(out).strip()
+    rows = "\n".join(out).strip()
+    return MODES.format(measured=measured(), rows=rows, mode_rows=MODE_ROWS)
 
 
-def logistic(contest: Contest, folder: Path, repeats: int) -> dict[str, object]:
-    """Measure the dual solver and scikit-learn's; return what the page says of them."""
+def dual(contest: Contest, folder: Path, repeats: int, measured: Callable[[], str]) -> str:
+    """Measure the dual solver and scikit-learn's; return their section."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((LOGISTIC_ROWS, LOGISTIC_COLUMNS))
     logits = 3.0 * x @ rng.standard_normal(LOGISTIC_COLUMNS) / LOGISTIC_COLUMNS**0.5
@@ -257,46 +304,70 @@ def logistic(contest: Contest, folder: Path, repeats: int) -> dict[str, object]:
     for row, c in zip(rows, contestants, strict=True):
         w = np.array(c.reply["weights"])
         value = 0.5 * ridge * w @ w + np.logaddexp(0.0, -y * (x @ w)).mean()
+        cpu = statistics.median(c.cpu)
+        row += [short(cpu * 1e3), short(cpu / statistics.median(contestants[0].cpu))]
         row += [f"{value:.12f}", f"{value - bound:.1e}"]
-    return {
-        "logistic": lines(rows),
-        "n": LOGISTIC_ROWS,
-        "d": LOGISTIC_COLUMNS,
-        "bound": bound,
-        "tight": TIGHT,
-    }
+    return DUAL.format(
+        measured=measured(),
+        rows=lines(rows),
+        n=LOGISTIC_ROWS,
+        d=LOGISTIC_COLUMNS,
+        bound=bound,
+        gap=contestants[0].reply["gap"] / bound,
+        tight=TIGHT,
+    )
+
+
+SECTIONS: dict[str, Callable[..., str]] = {"roll": roll, "modes": modes, "dual": dual}
+
+
+def kept(out: Path, at: int) -> str:
+    """Return a section of the page that is there, by its place.
+
+    Raises:
+        SystemExit: if there is none to keep.
+    """
+    parts = out.read_text().split("\n## ") if out.exists() else []
+    if len(parts) != len(SECTIONS) + 1:
+        raise SystemExit(f"{out} holds no sections to keep: measure all of them")
+    return "## " + parts[at + 1].rstrip() + "\n"
 
 
 def main() -> None:
-    """Measure the three sections and write the page."""
+    """Measure the chosen sections and write the page."""
     parser = argparse.ArgumentParser(description="GANs and the dual solver beside the peers")
     parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="that peers try")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--out", type=Path, default=HERE / "gan.md")
     args = parser.parse_args()
     pythons: dict[str, str] = dict.fromkeys(
         ("gan_torch", "gan_torchgan", "gan_ctgan"), args.peers_python
     )
     pythons |= dict.fromkeys(("gan_jensen", "logistic"), sys.executable)
+    page = [HEAD]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        contest = Contest(pythons, f"{name}/cache", args.threads)
-        found = {
-            **roll(contest, folder, args.repeats),
-            "modes": modes(contest, folder, args.repeats),
-            **logistic(contest, folder, args.repeats),
-        }
-    page = PAGE.format(
-        **found,
-        repeats=args.repeats,
-        threads=" or ".join(map(str, args.threads)),
-        mode_rows=MODE_ROWS,
-        versions=", ".join(f"{p} {v}" for p, v in contest.versions.items()),
-        **machine(),
-    )
-    args.out.write_text(page)
-    print(page)
+        for at, (section, measure) in enumerate(SECTIONS.items()):
+            if section not in args.sections:
+                page.append(kept(args.out, at))
+                continue
+            contest = Contest(pythons, f"{name}/cache", args.threads)
+            load = os.getloadavg()[0]
+
+            def measured(contest: Contest = contest, load: float = load) -> str:
+                return MEASURED.format(
+                    **machine(),
+                    versions=", ".join(f"{p} {v}" for p, v in contest.versions.items()),
+                    repeats=args.repeats,
+                    threads=" or ".join(map(str, args.threads)),
+                    load=load,
+                )
+
+            page.append(measure(contest, Path(name), args.repeats, measured))
+    text = "\n".join(page)
+    args.out.write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from gan_serve import MODES, SWISS, Run, serve_runs
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.run import Game, train
 from jensen.objectives.adversarial import Adversarial, Logistic, Wasserstein
-from jensen.objectives.penalties import R1, R2, GradientPenalty
+from jensen.objectives.penalties import GradientPenalty, ZeroCentred
 from jensen.studies.players import PairInit
 
 PLAIN = Optimisation(clip=None, warmup=0, ema=0.0, rule="alternating")
@@ -49,7 +49,12 @@ RUNS = {
     "swiss-roll": runner(SWISS, Adversarial(Logistic()), "tanh"),
     "plain": runner(MODES, Adversarial(Logistic()), "relu"),
     "wgan-gp": runner(MODES, Adversarial(Wasserstein(), (GradientPenalty(10.0),)), "leaky_relu"),
-    "table": runner(MODES, Adversarial(Logistic(), (R1(0.01), R2(0.01))), "relu", TABLE),
+    "table": runner(
+        MODES,
+        Adversarial(Logistic(), (ZeroCentred(0.01, "real"), ZeroCentred(0.01, "fake"))),
+        "relu",
+        TABLE,
+    ),
 }
 
 if __name__ == "__main__":

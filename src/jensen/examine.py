@@ -112,7 +112,7 @@ def local_game(run: Run) -> tuple[Any, Any]:
     import numpy as np
 
     from jensen.objectives.adversarial import Adversarial
-    from jensen.objectives.penalties import R1
+    from jensen.objectives.penalties import ZeroCentred
 
     if run.spec["model"] != "gan":
         raise InputError(
@@ -128,8 +128,13 @@ def local_game(run: Run) -> tuple[Any, Any]:
     def game(weight: float | None) -> Any:
         objective = gan.objective
         if weight is not None:
-            others = [p for p in objective.penalties if not isinstance(p, R1)]
-            objective = Adversarial(objective.loss, (*others, R1(weight)), objective.packing)
+            r1 = ZeroCentred(weight, "real")
+            others = [
+                p
+                for p in objective.penalties
+                if not (isinstance(p, ZeroCentred) and p.rows == r1.rows)
+            ]
+            objective = Adversarial(objective.loss, (*others, r1), objective.packing)
 
         def losses(players: Any) -> Any:
             batch = jax.numpy.asarray(rows, float)

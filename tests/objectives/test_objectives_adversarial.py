@@ -34,7 +34,7 @@ from jensen.objectives.adversarial import (
     pack,
 )
 from jensen.objectives.divergences import DIVERGENCES
-from jensen.objectives.penalties import R1, GradientPenalty
+from jensen.objectives.penalties import GradientPenalty, ZeroCentred
 
 X = np.linspace(-40.0, 40.0, 80_001)
 JSD = {(1.0, 1.0): 0.1114214822, (0.5, 1.0): 0.0303113005, (1.0, 2.0): 0.1281749730}
@@ -213,7 +213,7 @@ ROWS = np.random.default_rng(1).standard_normal((5, 2))
 @pytest.mark.parametrize("packing", [1, 2, 5, 7])
 def test_the_objective_is_what_it_says(packing: int) -> None:
     pair, key = players(packing), jax.random.key(4)
-    objective = Adversarial(Logistic(2.0), (R1(0.3),), packing)
+    objective = Adversarial(Logistic(2.0), (ZeroCentred(0.3),), packing)
     loss_d, loss_g = objective(pair, jnp.asarray(ROWS), key)
 
     packs = -(-5 // packing)

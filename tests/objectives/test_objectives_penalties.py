@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jensen._errors import InputError
-from jensen.objectives.penalties import R1, R2, GradientPenalty, squared_slopes
+from jensen.objectives.penalties import GradientPenalty, ZeroCentred, squared_slopes
 
 RNG = np.random.default_rng(0)
 REAL, FAKE = RNG.standard_normal((7, 3)), 5.0 + RNG.standard_normal((7, 3))
@@ -35,7 +35,8 @@ def test_slopes_of_a_quadratic_critic() -> None:
 
 
 def test_r1_sees_the_data_and_r2_the_generated_rows() -> None:
-    for penalty, where in ((R1(0.3), "real"), (R2(0.3), "fake")):
+    for where in ("real", "fake"):
+        penalty = ZeroCentred(0.3, where)
         expected = 0.15 * (SLOPES[where] ** 2).sum(axis=1).mean()
         found = penalty(quadratic, jnp.asarray(REAL), jnp.asarray(FAKE), KEY)
         assert abs(float(found) - expected) < 1e-9
@@ -43,7 +44,7 @@ def test_r1_sees_the_data_and_r2_the_generated_rows() -> None:
 
 def test_on_the_dirac_gan_r1_is_half_gamma_psi_squared() -> None:
     data, psi, gamma = jnp.zeros((1, 1)), 1.7, 0.6
-    found = R1(gamma)(lambda x: psi * x[0], data, data, KEY)
+    found = ZeroCentred(gamma)(lambda x: psi * x[0], data, data, KEY)
     assert abs(float(found) - gamma / 2 * psi**2) < 1e-12
 
 
@@ -52,7 +53,7 @@ def test_r1_is_no_weight_decay() -> None:
 
     def price(psi: jax.Array, x: float) -> jax.Array:
         rows = jnp.full((1, 1), x)
-        return R1(1.0)(lambda row: jnp.tanh(psi * row[0]), rows, rows, KEY)
+        return ZeroCentred(1.0)(lambda row: jnp.tanh(psi * row[0]), rows, rows, KEY)
 
     psi = jnp.asarray(2.0)
     assert abs(float(jax.grad(price)(psi, 0.0)) - 2.0) < 1e-12  # ½ψ² there
@@ -87,8 +88,13 @@ def test_a_flat_critic_has_a_finite_gradient() -> None:
     assert np.isfinite(float(slope))
 
 
-@pytest.mark.parametrize("penalty", [R1, R2, GradientPenalty])
+@pytest.mark.parametrize("penalty", [ZeroCentred, GradientPenalty])
 def test_a_penalty_needs_a_weight(penalty: type) -> None:
     for weight in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="above 0"):
             penalty(weight)
+
+
+def test_the_rows_of_a_zero_centred_penalty_are_real_or_fake() -> None:
+    with pytest.raises(InputError, match="real"):
+        ZeroCentred(1.0, "generated")

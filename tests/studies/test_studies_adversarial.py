@@ -117,5 +117,7 @@ def test_a_ratio_that_forgets_the_class_sizes_is_seen(tmp_path, monkeypatch):
 
 def test_the_dual_sees_a_sum_for_a_mean(tmp_path, monkeypatch):
     real = dual_gan.solve_discriminator
-    monkeypatch.setattr(dual_gan, "solve_discriminator", lambda X, y, c: real(X, y, c / len(X)))
+    monkeypatch.setattr(
+        dual_gan, "solve_discriminator", lambda X, y, c, **told: real(X, y, c / len(X), **told)
+    )
     assert {"link", "scikit-learn"} <= claims_of(dual_gan._duality, tmp_path)

@@ -10,7 +10,7 @@ from jensen.engine.config import Optimisation, Training
 from jensen.fitting.recipe import Recipe
 from jensen.nn.activations import activation
 from jensen.objectives.adversarial import Adversarial, loss_named
-from jensen.objectives.penalties import R1, R2, GradientPenalty
+from jensen.objectives.penalties import GradientPenalty, ZeroCentred
 
 STARTS = ("gaussian", "random")
 NORMALISATIONS = ("none", "spectral")
@@ -120,8 +120,8 @@ class GanOptions:
         if self.r1 is None or self.r2 is None:
             raise InputError("r1 and r2 are not chosen yet", mend="use chosen_for")
         penalties = (
-            *([R1(self.r1)] if self.r1 else []),
-            *([R2(self.r2)] if self.r2 else []),
+            *([ZeroCentred(self.r1, "real")] if self.r1 else []),
+            *([ZeroCentred(self.r2, "fake")] if self.r2 else []),
             *([GradientPenalty(self.gradient_penalty)] if self.gradient_penalty else []),
         )
         return Adversarial(loss_named(self.loss, self.fake_weight), penalties, self.packing)

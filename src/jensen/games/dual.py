@@ -8,30 +8,48 @@ Rows x_i with labels y_i = ±1 (+1 real, -1 generated), ridge c > 0:
     link     w = 1/(cn) Σ α_i y_i x_i,   α_i = σ(-y_i wᵀx_i)
 
 P(w) - D(α) >= 0 for every pair and is 0 at the solution alone: it certifies how far the value is
-from the truth, with no reference to another solver. Newton's method on P, with step halving,
-converges quadratically; where there are more columns than rows its systems are solved in the span
-of the rows (Woodbury). α follows from w by the link, and D at that α bounds the minimum from below.
+from the truth, with no reference to another solver. α follows from w by the link; the gap is then
+‖∇P(w)‖²/(2c), and D at that α bounds the minimum from below.
+
+`solve_discriminator` makes truncated Newton steps. A gradient is one product with the rows in
+double precision. A Newton system (c 1 + Σ s_i x_i x_iᵀ) p = -∇P, s_i = α_i(1 - α_i)/n, needs few
+digits: conjugate gradients solve it with products in single precision. Where a dozen of them do not
+suffice, the system is factored (by Woodbury's identity where there are more columns than rows), and
+the factor preconditions what follows. Along p the slope of P is monotone and costs no product: its
+root is bracketed. `dual_value`, which may be differentiated and compiled, factors at every step.
 
 A generator that plays against this discriminator faces V(x) = min_w P, a minimisation in one
 player: by the envelope theorem ∂V/∂x_i = -1/n α_i y_i w. There is nothing to turn.
 
-Sources: the course document's problem on duality; Jaakkola & Haussler 1999 for the dual.
+Sources: the course document's problem on duality; Jaakkola & Haussler 1999 for the dual; Nocedal &
+Wright 2006, sec. 7.1, for truncated Newton steps.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from jensen._errors import InputError, JensenError
 from jensen._typing import Array
 
 _STEPS = 100
 _HALVINGS = 40
+_PRODUCTS = 12  # of conjugate gradients, before a Newton system is factored
+_LOOSEST = 0.3  # relative residual of a Newton system, and relative slope where a step ends
+_TRIALS = 60  # lengths of one step
+_LARGEST_GAP = 1e-8  # of the value
+_LARGEST = 700.0  # margin; e⁷⁰⁰ is finite
+
+Solver = Callable[[np.ndarray], np.ndarray]
+"""Solves a linear system, at least roughly."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +73,19 @@ class DualSolution:
     steps: int
 
 
-def solve_discriminator(X: Any, y: Any, c: float) -> DualSolution:
+def solve_discriminator(X: Any, y: Any, c: float, *, tolerance: float = 1e-12) -> DualSolution:
     """Return the minimiser of P with its dual variables, in float64.
 
     Args:
         X: rows `(n, d)`.
         y: labels `(n,)`, 1 for real and -1 for generated.
         c: ridge, above 0.
+        tolerance: the gap to stop at, relative to the value. The link then holds up to an error of
+            √(2 gap/c) in w; 0 goes on until rounding ends it.
 
     Raises:
-        InputError: for shapes that do not fit, values that are not finite, other labels, or c <= 0.
+        InputError: for shapes that do not fit, values that are not finite, other labels, c <= 0 or
+            a tolerance outside [0, 1e-8].
         JensenError: if the gap stays above 1e-8 of the value.
 
     Example:
@@ -79,25 +100,177 @@ def solve_discriminator(X: Any, y: Any, c: float) -> DualSolution:
             "solve_discriminator",
             "give rows (n, d) and one label a row",
         )
-    if not np.isfinite(rows).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = rows.astype(np.float32)
+    if not (np.isfinite(single).all() or np.isfinite(rows).all()):
         raise InputError("a row is not finite", "solve_discriminator", "remove missing values")
-    if not np.isin(labels, (-1.0, 1.0)).all():
+    if not (np.abs(labels) == 1.0).all():
         raise InputError("a label is neither 1 nor -1", "solve_discriminator", "use 1 and -1")
     if not c > 0:
         raise InputError(f"the ridge must be above 0, got {c}", "solve_discriminator", "c=0.1, say")
-    with jax.enable_x64(True):
-        signed = jnp.asarray(labels[:, None] * rows)
-        w, steps = _newton(signed, jnp.asarray(c, float))
-        alpha = jax.nn.sigmoid(-signed @ w)
-        primal, dual = float(_primal(signed, c, w)), float(_dual(signed, c, alpha))
-    if not primal - dual <= 1e-8 * abs(primal):
+    if not 0 <= tolerance <= _LARGEST_GAP:
+        raise InputError(
+            f"the tolerance must lie in [0, {_LARGEST_GAP:g}], got {tolerance}",
+            "solve_discriminator",
+            "tolerance=1e-12, say",
+        )
+    w, steps = _truncated_newton(rows, single, labels, float(c), tolerance)
+    margins = labels * (rows @ w)
+    alpha = _sigmoid(-margins)
+    losses = np.maximum(-margins, 0.0) + np.log1p(np.exp(-np.abs(margins)))
+    primal = 0.5 * c * float(w @ w) + float(losses.mean())
+    dual = _dual(rows, labels, c, alpha)
+    if not primal - dual <= _LARGEST_GAP * abs(primal):
         raise JensenError(
             f"Newton's method stopped at a gap of {primal - dual:.2g}",
             "solve_discriminator",
             "scale the columns, or use a larger ridge",
         )
-    gap = max(primal - dual, 0.0)
-    return DualSolution(np.asarray(w), np.asarray(alpha), primal, dual, gap, int(steps))
+    return DualSolution(w, alpha, primal, dual, max(primal - dual, 0.0), steps)
+
+
+def _dual(rows: np.ndarray, labels: np.ndarray, c: float, alpha: np.ndarray) -> float:
+    """Return D(α)."""
+    pull = (alpha * labels) @ rows / len(rows)
+    below_1 = np.minimum(alpha, 1.0 - np.finfo(float).epsneg)
+    entropy = -alpha * np.log(alpha) - (1.0 - alpha) * np.log1p(-below_1)
+    return float(np.mean(entropy) - pull @ pull / (2.0 * c))
+
+
+def _sigmoid(a: np.ndarray) -> np.ndarray:
+    """Return σ(a), above 0."""
+    return 1.0 / (1.0 + np.exp(np.minimum(-a, _LARGEST)))
+
+
+def _truncated_newton(
+    rows: np.ndarray, single: np.ndarray, labels: np.ndarray, c: float, tolerance: float
+) -> tuple[np.ndarray, int]:
+    """Return the minimiser of P, and the steps made.
+
+    Args:
+        rows: `(n, d)`, float64.
+        single: the same in float32; where that overflows every system is factored.
+        labels: `(n,)`.
+        c: ridge.
+        tolerance: of the relative gap.
+    """
+    n, d = rows.shape
+    rounding = np.finfo(float).eps
+    w, margins, alpha = np.zeros(d), np.zeros(n), np.full(n, 0.5)
+    gradient = -(labels @ rows) / (2 * n)
+    first, before, precondition = _norm(gradient), math.inf, None
+    for count in range(_STEPS):
+        norm = _norm(gradient)
+        least = 0.5 * c * float(w @ w) + float(alpha.mean())  # of P: softplus(-m) >= σ(-m)
+        wanted = math.sqrt(2 * c * tolerance * least)
+        if norm <= wanted:
+            return w, count
+        curvature = alpha * (1 - alpha) / n
+        digits = max(min(_LOOSEST, math.sqrt(norm / first)) * norm, 0.5 * wanted)
+        move = _conjugate(single, curvature, c, gradient, precondition, digits)
+        if move is None:
+            precondition = _factored(rows, curvature, c)
+            move = -precondition(gradient)
+        fall = -float(gradient @ move)
+        stuck = fall <= 16 * rounding * least and norm > 0.5 * before
+        if stuck or not fall > rounding**2 * (1 + w @ w):
+            return w, count
+        slopes = labels * (rows @ move)
+        rate, alpha = _along(margins, slopes, c * float(w @ move), c * float(move @ move), fall)
+        w, margins = w + rate * move, margins + rate * slopes
+        before, gradient = norm, c * w - (alpha * labels) @ rows / n
+    return w, _STEPS
+
+
+def _norm(v: np.ndarray) -> float:
+    return math.sqrt(float(v @ v))
+
+
+def _conjugate(
+    single: np.ndarray,
+    curvature: np.ndarray,
+    c: float,
+    gradient: np.ndarray,
+    precondition: Solver | None,
+    tolerance: float,
+) -> np.ndarray | None:
+    """Return p with ‖H p + g‖ at most `tolerance`, by conjugate gradients; None if they are slow.
+
+    Args:
+        single: the rows `(n, d)`, float32.
+        curvature: s `(n,)`.
+        c: ridge.
+        gradient: g `(d,)`.
+        precondition: solves a system near H p = r; None for none.
+        tolerance: of the residual, absolute.
+    """
+    weights = curvature.astype(np.float32)
+    move, residual = np.zeros_like(gradient), -gradient
+    near = residual if precondition is None else precondition(residual)
+    direction, product = near, float(residual @ near)
+    with np.errstate(all="ignore"):  # what is not finite never passes below
+        for _ in range(_PRODUCTS):
+            image = c * direction + (weights * (single @ direction.astype(np.float32))) @ single
+            rate = product / float(direction @ image)
+            move, residual = move + rate * direction, residual - rate * image
+            if _norm(residual) <= tolerance:
+                return move
+            near = residual if precondition is None else precondition(residual)
+            product, before = float(residual @ near), product
+            direction = near + product / before * direction
+    return None
+
+
+def _factored(rows: np.ndarray, curvature: np.ndarray, c: float) -> Solver:
+    """Return g ↦ (c 1 + Xᵀ diag(s) X)⁻¹ g, by the smaller of its two forms.
+
+    Raises:
+        JensenError: if c is lost in rounding.
+    """
+    n, d = rows.shape
+    half = np.sqrt(curvature)[:, None] * rows
+    try:
+        if d <= n:
+            factor = cho_factor(half.T @ half + c * np.eye(d))
+            return lambda g: cho_solve(factor, g, check_finite=False)
+        factor = cho_factor(half @ half.T + c * np.eye(n))
+    except (LinAlgError, ValueError) as error:
+        raise JensenError(
+            "a Newton system cannot be solved in double precision",
+            "solve_discriminator",
+            "scale the columns, or use a larger ridge",
+        ) from error
+    return lambda g: (g - half.T @ cho_solve(factor, half @ g, check_finite=False)) / c
+
+
+def _along(
+    margins: np.ndarray, slopes: np.ndarray, linear: float, square: float, fall: float
+) -> tuple[float, np.ndarray]:
+    """Return the length t of a step, and α there.
+
+    P along the step has the slope linear + t·square - 1/n Σ σ(-m_i - t q_i) q_i, which rises with t
+    from -fall; the step ends where it has lost most of its size, at t = 1 if that is such a point.
+
+    Args:
+        margins: m `(n,)`.
+        slopes: q `(n,)`, the margins' change for t = 1.
+        linear: c wᵀp.
+        square: c ‖p‖².
+        fall: minus the slope at t = 0.
+    """
+    low, high, rate, n = 0.0, math.inf, 1.0, len(margins)
+    alpha = _sigmoid(-(margins + rate * slopes))
+    for _ in range(_TRIALS):
+        slope = linear + rate * square - float(alpha @ slopes) / n
+        if abs(slope) <= _LOOSEST * fall:
+            break
+        low, high = (low, rate) if slope > 0 else (rate, high)
+        bend = square + float((alpha * (1 - alpha)) @ slopes**2) / n
+        newton = rate - slope / bend if bend > 0 else math.inf
+        middle = 0.5 * (low + high) if high < math.inf else 2.0 * rate
+        rate = newton if low < newton < min(high, 4.0 * rate) else middle
+        alpha = _sigmoid(-(margins + rate * slopes))
+    return rate, alpha
 
 
 @jax.custom_vjp
@@ -132,12 +305,6 @@ dual_value.defvjp(_forward, _backward)
 
 def _primal(signed: Array, c: Any, w: Array) -> Array:
     return 0.5 * c * (w @ w) + jnp.mean(jax.nn.softplus(-signed @ w))
-
-
-def _dual(signed: Array, c: Any, alpha: Array) -> Array:
-    pull = alpha @ signed / signed.shape[0]
-    entropy = jax.scipy.special.entr(alpha) + jax.scipy.special.entr(1 - alpha)
-    return -(pull @ pull) / (2 * c) + jnp.mean(entropy)
 
 
 @jax.jit

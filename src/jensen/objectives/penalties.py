@@ -7,6 +7,7 @@ r"""Penalties on the slope of a discriminator's logit C(x), added to its loss.
 with u ~ U(0, 1), one for each pair, and the norm taken for each row, never over the batch. R₁ is
 no weight decay: it sees the slope with respect to x, on the data; on the Dirac-GAN, where C = ψ₀x,
 the two coincide. With R₁ the equilibrium of a GAN attracts (Mescheder et al. 2018, theorem 4.1).
+R₁ and R₂ are one penalty, `ZeroCentred`, at two kinds of rows.
 
 Sources: Mescheder et al. 2018 (arXiv:1801.04406), eqs. 9-10; Gulrajani et al. 2017
 (arXiv:1704.00028), eq. 3.
@@ -21,11 +22,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jensen._errors import InputError
+from jensen._errors import InputError, check_name
 from jensen._typing import Array, Key
 
 Critic = Callable[[Array], Array]
 """A logit of one row (or pack) `(D,)`."""
+
+ROWS = ("real", "fake")
+"""Where a zero-centred penalty may be taken: R₁ and R₂."""
 
 
 def squared_slopes(critic: Critic, rows: Array) -> Array:
@@ -61,55 +65,36 @@ def _check(weight: float) -> None:
 
 
 @dataclass(frozen=True)
-class R1(Penalty):
-    """γ/2 E_p ‖∇ₓC‖², on the data.
+class ZeroCentred(Penalty):
+    """γ/2 E ‖∇ₓC‖², on the data (R₁) or on generated rows (R₂).
 
     Args:
         weight: γ > 0.
+        rows: where the slope is taken, `real` or `fake`.
 
     Raises:
-        InputError: for a weight that is not above 0.
+        InputError: for a weight that is not above 0, or other rows.
 
     Example:
-        >>> rows = jnp.ones((4, 2))
-        >>> float(R1(0.5)(lambda x: 3.0 * x[0], rows, rows, jax.random.key(0)))
-        2.25
+        >>> real, fake = jnp.ones((4, 2)), 2.0 * jnp.ones((4, 2))
+        >>> for rows in ("real", "fake"):
+        ...     penalty = ZeroCentred(0.5, rows)
+        ...     float(penalty(lambda x: 0.5 * x @ x, real, fake, jax.random.key(0)))
+        0.5
+        2.0
     """
 
     weight: float
+    rows: str = "real"
 
     def __post_init__(self) -> None:
         _check(self.weight)
+        check_name(self.rows, ROWS, "rows", "rows")
 
     def __call__(self, critic: Critic, real: Array, fake: Array, key: Key) -> Array:
-        """Return γ/2 times the mean squared slope at the data."""
-        return 0.5 * self.weight * jnp.mean(squared_slopes(critic, real))
-
-
-@dataclass(frozen=True)
-class R2(Penalty):
-    """γ/2 E_q ‖∇ₓC‖², on generated rows.
-
-    Args:
-        weight: γ > 0.
-
-    Raises:
-        InputError: for a weight that is not above 0.
-
-    Example:
-        >>> rows = jnp.ones((4, 2))
-        >>> float(R2(0.5)(lambda x: 3.0 * x[0], 0 * rows, rows, jax.random.key(0)))
-        2.25
-    """
-
-    weight: float
-
-    def __post_init__(self) -> None:
-        _check(self.weight)
-
-    def __call__(self, critic: Critic, real: Array, fake: Array, key: Key) -> Array:
-        """Return γ/2 times the mean squared slope at generated rows."""
-        return 0.5 * self.weight * jnp.mean(squared_slopes(critic, fake))
+        """Return γ/2 times the mean squared slope at its rows."""
+        at = real if self.rows == "real" else fake
+        return 0.5 * self.weight * jnp.mean(squared_slopes(critic, at))
 
 
 @dataclass(frozen=True)

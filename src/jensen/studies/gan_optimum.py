@@ -26,7 +26,7 @@ from jensen.evaluation.discriminator import train_discriminator
 from jensen.games.builtin import GaussianGAN
 from jensen.games.play import play
 from jensen.objectives.adversarial import Adversarial, Logistic
-from jensen.objectives.penalties import R1
+from jensen.objectives.penalties import ZeroCentred
 from jensen.report.curves import curves
 from jensen.studies.notebook import Notebook
 from jensen.studies.players import PairInit
@@ -134,7 +134,7 @@ def _networks(book: Notebook) -> None:
     optimisation = Optimisation(batch_size=256, rule="alternating", warmup=0, clip=None, ema=0.999)
     game = Game(
         PairInit(2, latent_dim=2, hidden=(64, 64), activation="relu"),
-        Adversarial(Logistic(), (R1(1.0),)),
+        Adversarial(Logistic(), (ZeroCentred(1.0),)),
         lambda *_: 0.0,
     )
     epochs = 50 if book.quick else 150
