@@ -26,6 +26,9 @@ from flows import Worker, machine, worker
 
 from jensen.data.toys import TOYS
 
+_OWN_THREADS = ("gan_jensen", "latent_jensen", "latent_products")
+"""Workers of JAX, whose threads are its own."""
+
 HERE = Path(__file__).parent
 ROLL_ROWS, MODE_ROWS = 2000, 25_600
 ROLL_STEPS, ROLL_PEER_STEPS, DOCUMENT_STEPS = 6400, 960, 64_000
@@ -171,7 +174,7 @@ class Contest:
     def _choose(self, stack: contextlib.ExitStack, c: Contestant) -> None:
         """Make the first run, which compiles; a second run decides on the threads."""
         trials = {}
-        chosen = c.module != "gan_jensen"  # JAX's threads are its own
+        chosen = c.module not in _OWN_THREADS
         for threads in self.threads if chosen else (0,):
             if (c.module, threads) not in self.workers:
                 self.workers[c.module, threads] = self._start(stack, c.module, threads)

@@ -86,7 +86,7 @@ def test_amortised_elbo_and_gap(made: LinearModel, rows: np.ndarray, gaps: Gaps)
 def test_approximation_gap(made: LinearModel, rows: np.ndarray, gaps: Gaps) -> None:
     gap, error = gaps.approximation()
     assert abs(gap - approximation_gap(made)) < 4 * error
-    assert error < 0.2 * gap
+    assert error < 0.25 * gap  # the error allows for the weights' tails
     exact = dataclasses.replace(gaps.evidence, log_prob=made.log_prob(rows), se=np.zeros(len(rows)))
     gap, error = dataclasses.replace(gaps, evidence=exact).approximation()
     assert abs(gap - approximation_gap(made)) < 4 * error

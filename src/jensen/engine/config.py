@@ -33,7 +33,7 @@ class Optimisation:
         batch_size: rows per step (the whole data where there are fewer).
         learning_rate: step size η of every player, or one per player.
         optimiser: `adam` (decoupled weight decay) or `sgd`.
-        weight_decay: decoupled weight decay per step, times η.
+        weight_decay: decoupled weight decay per step, times η; None for a family's choice, else 0.
         beta1: decay of Adam's first moment.
         clip: largest global gradient norm; None for no clipping.
         warmup: steps over which η rises linearly from 0.
@@ -47,7 +47,7 @@ class Optimisation:
     batch_size: int = 256
     learning_rate: float | tuple[float, ...] = 1e-3
     optimiser: str = "adam"
-    weight_decay: float = 0.0
+    weight_decay: float | None = 0.0
     beta1: float = 0.9
     clip: float | None = 5.0
     warmup: int = 100
@@ -64,13 +64,14 @@ class Optimisation:
         _need(0 <= self.beta1 < 1, "beta1", self.beta1, "in [0, 1)")
         _need(self.clip is None or self.clip > 0, "clip", self.clip, "above 0, or none")
         _need(self.warmup >= 0, "warmup", self.warmup, "at least 0")
-        _need(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        decay = self.weight_decay
+        _need(decay is None or decay >= 0, "weight_decay", decay, "at least 0")
         for name, value, choices in (
             ("optimiser", self.optimiser, OPTIMISERS),
             ("rule", self.rule, tuple(RULES)),
         ):
             check_name(value, choices, name)
-        plain = self.optimiser == "sgd" and self.clip is None and self.weight_decay == 0
+        plain = self.optimiser == "sgd" and self.clip is None and not self.weight_decay
         if RULES[self.rule].plain_steps_only and not plain:
             raise InputError(
                 f"the {self.rule} rule is an implicit equation in plain gradient steps",
@@ -84,10 +85,11 @@ class Optimisation:
         rate = rate[player] if isinstance(rate, tuple) else rate
         first = rate / (self.warmup + 1)  # not 0, which would waste the first batch
         schedule = optax.linear_schedule(first, rate, self.warmup) if self.warmup else rate
+        decay = self.weight_decay or 0.0
         if self.optimiser == "adam":
-            method = optax.adamw(schedule, b1=self.beta1, weight_decay=self.weight_decay)
+            method = optax.adamw(schedule, b1=self.beta1, weight_decay=decay)
         else:
-            method = optax.chain(optax.add_decayed_weights(self.weight_decay), optax.sgd(schedule))
+            method = optax.chain(optax.add_decayed_weights(decay), optax.sgd(schedule))
         return optax.chain(optax.clip_by_global_norm(self.clip), method) if self.clip else method
 
 

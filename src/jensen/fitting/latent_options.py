@@ -21,7 +21,8 @@ NETWORKS = ("dense", "patch")
 
 _MOST_EXPERTS = 128  # entries of an example for which a full covariance per row is worth its price
 _MOST_LATENTS, _MOST_FACTORS = 32, 16
-_SMALL_TABLE = 2000
+SMALL_TABLE = 2000
+"""Training rows below which a table is small."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class LatentOptions:
             self,
             posterior=posterior,
             latent_dim=self.latent_dim or min(1 + n_values // 2, most),
-            width=self.width or (64 if n_rows < _SMALL_TABLE else 128 if small else 200),
+            width=self.width or (64 if n_rows < SMALL_TABLE else 128 if small else 200),
         )
 
 
@@ -170,5 +171,5 @@ def default_recipe(bound: str) -> Recipe:
         if bound == "elbo"
         else LatentOptions(bound="iwae", n_particles=8)
     )
-    optimisation = Optimisation(batch_size=128, weight_decay=1e-2, ema=0.99)
+    optimisation = Optimisation(batch_size=128, weight_decay=None, ema=0.99)
     return Recipe(options, Training(evaluate_every=100, patience=8, optimisation=optimisation))
