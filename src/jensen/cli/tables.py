@@ -82,6 +82,8 @@ def _density_lines(result: dict[str, Any], run: Run) -> list[str]:
 
 
 def _sample_lines(judged: dict[str, Any]) -> list[str]:
+    if judged["kind"] == "none":
+        return ["samples      not judged: there are too few rows to keep some apart"]
     return [
         f"samples      Jensen-Shannon divergence from these rows at least {judged['jsd']:.4f} "
         f"± {judged['se']:.4f} nats ({judged['n']} rows; 0 if the same, at most 0.6931)",

@@ -19,14 +19,19 @@ from jensen.data.split import check_seed
 from jensen.studies.notebook import Notebook
 
 STUDIES = {
+    "amortization-gap": "jensen.studies.amortization_gap",
     "density-ratio": "jensen.studies.density_ratio",
     "dirac-gan": "jensen.studies.dirac_gan",
     "discriminator-jsd": "jensen.studies.discriminator_jsd",
     "dual-gan": "jensen.studies.dual_gan",
     "gan-optimum": "jensen.studies.gan_optimum",
+    "iwae-bound": "jensen.studies.iwae_bound",
+    "mnist-vae": "jensen.studies.mnist_vae",
     "robust-logistic": "jensen.studies.robust_logistic",
     "rock-paper-scissors": "jensen.studies.rock_paper_scissors",
     "swiss-roll-gan": "jensen.studies.swiss_roll_gan",
+    "swiss-roll-vae": "jensen.studies.swiss_roll_vae",
+    "trainable-prior": "jensen.studies.trainable_prior",
     "weighted-gan": "jensen.studies.weighted_gan",
 }
 """Name → module."""
