@@ -202,7 +202,8 @@ def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
 def _evaluate_latent(run: Run, data: Any, note: Note) -> dict[str, Any]:
     matrix = np.concatenate(list(encoded(run, open_table(data), note)))
     found = run.latent.evidence(matrix)
-    result = _compared(run, found.log_prob, found.se, run.baseline.log_prob(matrix))
+    base = run.baseline_log_prob(matrix)
+    result = _compared(run, found.log_prob, found.se, base)
     known = found.pareto_k[~np.isnan(found.pareto_k)]
     result["log_prob"]["ess"] = float(np.mean(found.ess))
     result["log_prob"]["pareto_k"] = float(np.quantile(known, 0.95)) if len(known) else None
@@ -226,7 +227,12 @@ def _compared(
     return {
         "run": str(run.folder),
         **summarise(log_prob, error, density.kind, density.n_points, dim),
-        "gaussian": {"mean": mean, "se": se, "difference_se": difference},
+        run.baseline_name.replace(" ", "_").lower(): {
+            "mean": mean,
+            "se": se,
+            "difference_se": difference,
+        },
+        "baseline": run.baseline_name,
     }
 
 

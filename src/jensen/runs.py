@@ -24,8 +24,8 @@ import numpy as np
 
 from jensen._errors import DivergedError, InputError
 from jensen.anomaly.calibrate import Conformal
-from jensen.data.output import TableWriter, write_bytes
 from jensen.data.missing import count_missing
+from jensen.data.output import TableWriter, write_bytes
 from jensen.data.schema import Schema, fingerprint, read
 from jensen.data.source import Source, open_table
 from jensen.data.split import Split, check_seed, split_rows
@@ -97,6 +97,15 @@ class Run:
             InputError: for a GAN, which is not compared with one by log p.
         """
         return self._density_fit().baseline
+
+    @property
+    def baseline_name(self) -> str:
+        """What the density is compared with: `Gaussian`, or `independent bits`."""
+        return self._density_fit().baseline_name
+
+    def baseline_log_prob(self, matrix: np.ndarray) -> np.ndarray:
+        """Return log p `(n,)` of encoded rows by the baseline, nats."""
+        return self._density_fit().baseline_log_prob(matrix, self.spec["split"]["train"])
 
     @property
     def conformal(self) -> Conformal:

@@ -77,7 +77,7 @@ def full(d=3, **changes):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Build the figures but do not encode them: for tests that read words only."""
-    monkeypatch.setattr("jensen.report.sections.to_data_uri", lambda figure: "data:image/png,")
+    monkeypatch.setattr("jensen.report.page.to_data_uri", lambda figure: "data:image/png,")
 
 
 def test_full_page_is_whole_and_self_contained():

@@ -76,7 +76,8 @@ def _density_lines(result: dict[str, Any], run: Run) -> list[str]:
     return [
         f"validation   log p = {held_out['log_prob']:.4f} ± {held_out['se']:.4f} nats per row "
         f"({held_out['kind']}, {held_out['n']} rows)",
-        f"Gaussian     log p = {base['log_prob']:.4f} nats per row on the same rows",
+        f"baseline     log p = {base['log_prob']:.4f} nats per row on the same rows "
+        f"({base.get('name', 'Gaussian')})",
         f"next         jensen report {run.folder}",
     ]
 
@@ -211,12 +212,13 @@ def evaluate(run: RunFolder, data: Data, as_json: Json = False) -> None:
     if figure["kind"] == "none":
         lines = ["log p        none: a GAN has no density", *_sample_lines(result["two_sample"])]
     else:
-        base = result["gaussian"]
+        name = result["baseline"]
+        base = result[name.replace(" ", "_").lower()]
         lines = [
             f"log p        {figure['mean']:.4f} ± {figure['se']:.4f} nats per row "
             f"({figure['kind']}, {result['n']:,} rows)",
             f"bits/dim     {result['bits_per_dim']:.4f}",
-            f"Gaussian     {base['mean']:.4f} ± {base['se']:.4f} nats per row",
+            f"baseline     {base['mean']:.4f} ± {base['se']:.4f} nats per row ({name})",
             *(
                 [f"certificate  {result['certificate']['verdict']}"]
                 if "certificate" in result

@@ -126,7 +126,7 @@ def fit_gaussian(preprocess: Preprocess, matrix: np.ndarray) -> Gaussian:
     vectors = preprocess.forward(matrix)
     d = len(preprocess.mean)
     if not np.isnan(vectors[:, :d]).any():
-        w = whitening(preprocess, vectors)
+        w = whitening(preprocess, vectors[:, :d])
     else:
         covariance = factor_analysis(vectors[:_FACTOR_ROWS, :d], min(d, _MOST_FACTORS)).covariance
         w = np.tril(np.linalg.inv(np.linalg.cholesky(covariance)))

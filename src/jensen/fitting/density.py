@@ -45,6 +45,26 @@ class DensityFit(Generic[T]):
         """The map between the table's units and the model's."""
         return self.density.preprocess
 
+    @property
+    def baseline_name(self) -> str:
+        """What the density is compared with: `Gaussian`, or `independent bits`."""
+        return "independent bits" if self._of_bits() else "Gaussian"
+
+    def baseline_log_prob(self, matrix: np.ndarray, n_train: int) -> np.ndarray:
+        """Return log p `(n,)` of encoded rows without a network, nats.
+
+        Args:
+            matrix: encoded rows `(n, columns)`.
+            n_train: training rows, which smooth the frequencies of bits.
+        """
+        if self._of_bits() and isinstance(self.density, TableLatent):
+            return self.density.independent_bits(matrix, self.baseline.preprocess.mean, n_train)
+        return self.baseline.log_prob(matrix)
+
+    def _of_bits(self) -> bool:
+        density = self.density
+        return isinstance(density, TableLatent) and density.plan.options.binarise != "none"
+
 
 def calibrated(density: T, standard: Preprocess, matrix: np.ndarray, split: Split) -> DensityFit[T]:
     """Return the density with its baseline and its calibration.
@@ -90,15 +110,20 @@ def with_beside(density: T, arrays: Arrays) -> DensityFit[T]:
 
 def density_figures(fit: DensityFit[T], matrix: np.ndarray, split: Split) -> dict[str, Any]:
     """Return the log-likelihood of (at most 5,000) training rows and of the validation rows."""
-    density, baseline = fit.density, fit.baseline
+    density = fit.density
     train_mean, _ = mean_and_error(density.log_prob(matrix[split.train[:_TRAIN_ROWS]])[0])
     log_prob, _ = density.log_prob(matrix[split.validation])
     mean, error = mean_and_error(log_prob)
-    base = baseline.log_prob(matrix[split.validation])
+    base = fit.baseline_log_prob(matrix[split.validation], len(split.train))
     base_mean, base_error = mean_and_error(base)
     _, difference = mean_and_error(log_prob - base)
     return {
         "train": {"log_prob": train_mean, "kind": density.kind},
         "validation": {"log_prob": mean, "se": error, "kind": density.kind, "n": len(log_prob)},
-        "baseline": {"log_prob": base_mean, "se": base_error, "difference_se": difference},
+        "baseline": {
+            "name": fit.baseline_name,
+            "log_prob": base_mean,
+            "se": base_error,
+            "difference_se": difference,
+        },
     }

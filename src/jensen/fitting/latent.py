@@ -27,9 +27,10 @@ from jensen.fitting.density import (
     with_beside,
 )
 from jensen.fitting.family import Arrays, Family, arrays_of, filled
-from jensen.fitting.latent_init import latent_init, start_of, start_shapes
+from jensen.fitting.latent_init import latent_init
 from jensen.fitting.latent_options import SMALL_TABLE, default_recipe
 from jensen.fitting.latent_plan import check_support, plan_for, plan_of, whole_image
+from jensen.fitting.latent_start import start_of, start_shapes
 from jensen.fitting.latent_table import TableLatent, bits
 from jensen.fitting.recipe import Recipe
 from jensen.objectives.bounds import IWAE

@@ -3,6 +3,7 @@ r"""What a user can set of a latent-variable model, and the default recipes of `
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from jensen._errors import InputError, check_name
 from jensen.engine.config import Optimisation, Training
@@ -23,6 +24,9 @@ _MOST_EXPERTS = 128  # entries of an example for which a full covariance per row
 _MOST_LATENTS, _MOST_FACTORS = 32, 16
 SMALL_TABLE = 2000
 """Training rows below which a table is small."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,17 @@ class LatentOptions:
             latent_dim=self.latent_dim or min(1 + n_values // 2, most),
             width=self.width or (64 if n_rows < SMALL_TABLE else 128 if small else 200),
         )
+
+
+def chosen(value: T | None) -> T:
+    """Return an option that is no longer open.
+
+    Raises:
+        InputError: if it still is.
+    """
+    if value is None:
+        raise InputError("the model's sizes are not chosen yet", mend="use chosen_for")
+    return value
 
 
 def default_recipe(bound: str) -> Recipe:

@@ -79,7 +79,7 @@ class TableLatent:
         possible = self.possible(matrix, vectors)
         safe = np.where(self.model.likelihood.observation.possible(vectors), vectors, np.nan)
         found = evidence(self.model, safe, n_particles or self.n_points, self.seed)
-        shift = self._log_det(vectors)
+        shift = self.log_det(vectors)
         return Evidence(
             np.where(possible, found.log_prob + shift, -np.inf),
             np.where(possible, found.se, 0.0),
@@ -105,12 +105,29 @@ class TableLatent:
         cells = self.model.likelihood.observation.possible(vectors)
         return self.preprocess.possible(matrix) & np.all(cells, axis=1)
 
-    def _log_det(self, vectors: np.ndarray) -> np.ndarray:
+    def log_det(self, vectors: np.ndarray) -> np.ndarray:
         """Return -Σ log s_d over the cells that are there `(n,)`, nats; 0 for bits."""
         if self.plan.options.binarise != "none":
             return np.zeros(len(vectors))
         scale = self.preprocess.scale
         return -np.sum(np.where(np.isnan(vectors[:, : len(scale)]), 0.0, np.log(scale)), axis=1)
+
+    def independent_bits(self, matrix: np.ndarray, grey: np.ndarray, n_train: int) -> np.ndarray:
+        """Return log p `(n,)` of the bits of encoded rows if they were independent, nats.
+
+            Σ_d x_d log r_d + (1 - x_d) log(1 - r_d),    r = (n ḡ/high + 1)/(n + 2)
+
+        Args:
+            matrix: encoded rows `(n, columns)`.
+            grey: ḡ `(D,)`, the mean grey levels of the training rows.
+            n_train: n, their number.
+        """
+        vectors = self.vectors(matrix)
+        rate = np.clip(grey / self.preprocess.scale, 0.0, 1.0)
+        rate = (n_train * rate + 1.0) / (n_train + 2.0)
+        each = np.where(vectors > 0.5, np.log(rate), np.log1p(-rate))
+        total = np.sum(np.where(np.isnan(vectors), 0.0, each), axis=1)
+        return np.where(self.possible(matrix, vectors), total, -np.inf)
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Return `n` new encoded rows `(n, columns)`; the first rows do not depend on n.

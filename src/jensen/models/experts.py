@@ -7,7 +7,8 @@ there with the prior:
     Λ = I + Σ_{i seen} r_i u_i u_iᵀ,      m = Λ⁻¹ Σ_{i seen} r_i u_i (f_i - b_i)
 
 It is exact for every pattern of missing cells. A network corrects it where the model is no longer
-linear: q(z | x) = N(m + δ(x), (C Cᵀ)⁻¹), C = chol(Λ) diag exp s(x), with δ = s = 0 at the start.
+linear: q(z | x) = N(m + δ(x), (C Cᵀ)⁻¹), C = chol(Λ) diag exp s(x), |s| < 2, and δ = s = 0 at the
+start.
 
 Source: products of experts as posteriors, Wu & Goodman 2018 (arXiv:1802.05335). Deviation: rank-one
 experts of single cells with a full covariance, and the correction.
@@ -26,6 +27,8 @@ from jensen.models.distributions import Distribution
 from jensen.models.posteriors import Posterior
 from jensen.nn.features import Features
 from jensen.nn.mlp import MLP
+
+_MOST_STRETCH = 2.0  # |s|: a draw far outside the prior would send the decoder anywhere
 
 
 class PrecisionNormal(Distribution):
@@ -89,6 +92,7 @@ class ExpertsPosterior(Posterior):
         precision = jnp.eye(self.loadings.shape[1]) + weighted @ self.loadings
         cholesky = jnp.linalg.cholesky(precision)
         mean = jax.scipy.linalg.cho_solve((cholesky, True), weighted @ values)
+        stretch = _MOST_STRETCH * jnp.tanh(stretch / _MOST_STRETCH)
         return PrecisionNormal(mean + delta, cholesky * jnp.exp(stretch))
 
 

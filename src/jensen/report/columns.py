@@ -34,6 +34,7 @@ from jensen.report.canvas import (
 )
 
 _POINTS = 2_000  # per cloud: more only hides the shape
+_VALUES = 10  # fewer are no cloud
 _ROWS = 100_000  # per table: more changes no histogram that the eye can see
 
 
@@ -118,6 +119,28 @@ def pairs(
     x, y = x[:, shown], y[:, shown]
     limits = [_window(x[:, j], y[:, j]) for j in range(len(shown))]
     return _two(names, x, y, limits) if len(shown) == 2 else _matrix(names, x, y, limits)
+
+
+def most_related(data: ArrayLike) -> list[int]:
+    """Return the two columns whose Spearman correlation is largest in absolute value.
+
+    Args:
+        data: `(n, D)` with D ≥ 2; rows with an entry that is not finite are left out. Columns of
+            fewer than ten values give no cloud: they are taken only where there are no others.
+
+    Example:
+        >>> line = np.arange(9.0)
+        >>> most_related(np.column_stack([line, np.cos(7 * line), -line]))
+        [0, 2]
+    """
+    table = np.asarray(data, np.float64)
+    table = table[np.isfinite(table).all(axis=1)]
+    related = np.abs(_rank_correlation(table)) + 1.0
+    few = np.array([len(np.unique(column)) < _VALUES for column in table.T])
+    related = np.triu(
+        related - 1.0 * few - 1.0 * few[:, None] + 2.0, 1
+    )  # 0: not above the diagonal
+    return [int(j) for j in np.unravel_index(int(related.argmax()), related.shape)]
 
 
 def _two(names: Sequence[str], x: np.ndarray, y: np.ndarray, limits: list) -> Figure:

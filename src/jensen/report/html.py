@@ -13,15 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jensen.data.output import write_text
 from jensen.report.content import Report
-from jensen.report.sections import sections
-from jensen.report.words import findings, measure_detection
+from jensen.report.page import Layout
+from jensen.report.sections import DENSITY
 
 
-def render(report: Report) -> str:
+def render(report: Report, layout: Layout = DENSITY) -> str:
     """Return the page of a report as HTML.
 
     Args:
         report: its content; sections without values are left out.
+        layout: the cards and sections of its family.
 
     Returns:
         A whole HTML document with every figure inside it.
@@ -41,20 +42,23 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    detection = measure_detection(report)
+    cards = (card(report) for card in layout.cards)
+    sections = (section(report) for section in layout.sections)
     return environment.get_template("report.html").render(
         report=report,
-        findings=findings(report, detection),
-        sections=sections(report, detection),
+        findings=[card for card in cards if card is not None],
+        sections=[section for section in sections if section is not None],
+        footer=layout.footer,
     )
 
 
-def write_report(report: Report, path: str | Path) -> Path:
+def write_report(report: Report, path: str | Path, layout: Layout = DENSITY) -> Path:
     """Write the page of a report, whole or not at all.
 
     Args:
         report: its content.
         path: the file to write; an existing one is replaced in one step.
+        layout: the cards and sections of its family.
 
     Returns:
         The path.
@@ -70,5 +74,5 @@ def write_report(report: Report, path: str | Path) -> Path:
         ('report.html', True)
     """
     path = Path(path)
-    write_text(path, render(report))
+    write_text(path, render(report, layout))
     return path

@@ -12,13 +12,19 @@ from jensen._errors import InputError
 from jensen.report.canvas import BLUE, INK, caption, fit_height, label, panels, tidy
 
 
-def growing(clouds: Mapping[str, ArrayLike], *, axes: tuple[str, str] = ("x₁", "x₂")) -> Figure:
+def growing(
+    clouds: Mapping[str, ArrayLike],
+    *,
+    axes: tuple[str, str] = ("x₁", "x₂"),
+    same_unit: bool = True,
+) -> Figure:
     """Draw clouds of points in the plane on the same axes, the first in black.
 
     Args:
         clouds: name → `(n, 2)`; the first is the data, and its range sets the axes. Points outside
             are counted in the heading, as are those that are not finite.
         axes: names of the axes, with units.
+        same_unit: whether both axes have one unit, and so one scale.
 
     Raises:
         InputError: when there is no cloud, or one has another shape.
@@ -36,7 +42,7 @@ def growing(clouds: Mapping[str, ArrayLike], *, axes: tuple[str, str] = ("x₁",
             raise InputError(f"{name} has shape {rows.shape}", "growing", "give rows (n, 2)")
     first = next(iter(tables.values()))
     low, high = first.min(axis=0), first.max(axis=0)
-    room = 0.25 * (high - low).max()
+    room = 0.25 * ((high - low).max() if same_unit else high - low)
     low, high = low - room, high + room
     fig, places = panels(len(tables))
     for place, (ax, (name, rows)) in enumerate(zip(places, tables.items(), strict=True)):
@@ -50,5 +56,5 @@ def growing(clouds: Mapping[str, ArrayLike], *, axes: tuple[str, str] = ("x₁",
         caption(ax, label(name, 26), [f"{lost} of {len(rows)} points outside"] if lost else [])
     fig.supxlabel(axes[0], fontsize=10, color=INK, parse_math=False)
     fig.supylabel(axes[1], fontsize=10, color=INK, parse_math=False)
-    fit_height(fig, float((high[1] - low[1]) / (high[0] - low[0])))
+    fit_height(fig, float((high[1] - low[1]) / (high[0] - low[0])) if same_unit else 1.0)
     return fig

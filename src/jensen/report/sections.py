@@ -1,90 +1,42 @@
-"""The sections of a report page: figures with their captions, and tables.
+"""Sections that several families share, and the layout of a density's page.
 
-Each section looks whether its values are there and returns None otherwise, so that nothing is ever
-shown empty. Every figure carries a text for readers who cannot see it and one sentence on how to
-read it.
+Every function takes the content of a report and returns a section, or None where its values are
+missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from matplotlib.figure import Figure
 
 from jensen.anomaly.errors import roc_curve
-from jensen.report.canvas import WIDTH, number, to_data_uri
+from jensen.report.canvas import number
 from jensen.report.columns import marginals, pairs
 from jensen.report.content import Report
 from jensen.report.detection import roc, score_histogram
+from jensen.report.duel import level_shares
+from jensen.report.images import tiles
+from jensen.report.page import Layout, Picture, Section, Table, picture
 from jensen.report.plots import learning_curves, likelihood_bars, pit_histogram
 from jensen.report.words import (
     Detection,
     against_baseline,
     agreement,
+    area_card,
     counts,
+    false_alarm_card,
     figure_of,
+    likelihood_card,
+    measure_detection,
+    missed_card,
     percent,
     scores,
 )
 
-_PIXELS = 125  # on the page, an inch of a figure
+_MOST_CATEGORICAL, _LEVELS = 8, 12
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure: its `data:` address, a text that stands for it, how to read it, its pixels."""
-
-    uri: str
-    alt: str
-    caption: str
-    width: int
-    height: int
-    wide: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a caption, a header row and rows of text."""
-
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with its tables and pictures."""
-
-    anchor: str
-    title: str
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-
-
-def sections(report: Report, detection: Detection | None) -> list[Section]:
-    """Return the sections for which the report holds values, in reading order."""
-    built = (
-        _fitted(report),
-        _learning(report),
-        _likelihood(report),
-        _columns(report),
-        _calibration(report),
-        _detection(report, detection),
-    )
-    return [section for section in built if section is not None]
-
-
-def _picture(fig: Figure, alt: str, caption: str) -> Picture:
-    """Return a figure ready for the page; broad ones scroll sideways on a phone."""
-    width, height = fig.get_size_inches()
-    pixels = round(_PIXELS * width), round(_PIXELS * height)
-    return Picture(to_data_uri(fig), alt, caption, *pixels, wide=bool(width > WIDTH))
-
-
-def _fitted(report: Report) -> Section | None:
+def fitted(report: Report) -> Section | None:
+    """Return the section of facts about the data and the model."""
     tables = [
         Table(caption, ("", "value"), [(str(k), _text(v)) for k, v in facts])
         for caption, facts in (("Data", report.data_facts), ("Model", report.model_facts))
@@ -106,7 +58,8 @@ def _text(value: object) -> str:
     return "none" if value is None or value == "" else str(value)
 
 
-def _learning(report: Report) -> Section | None:
+def learning(report: Report) -> Section | None:
+    """Return the section of the training and validation losses."""
     if report.metrics is None or np.size(report.metrics.get("step", ())) == 0:
         return None
     last = number(float(np.max(np.asarray(report.metrics["step"], np.float64))), 6)
@@ -115,11 +68,12 @@ def _learning(report: Report) -> Section | None:
         "Lower is better. When the validation curve climbs while the training curve still falls, "
         "the model is memorising; the diamond marks the best validation loss."
     )
-    picture = _picture(learning_curves(report.metrics), alt, caption)
-    return Section("learning", "Learning", pictures=[picture])
+    drawn = picture(learning_curves(report.metrics), alt, caption)
+    return Section("learning", "Learning", pictures=[drawn])
 
 
-def _likelihood(report: Report) -> Section | None:
+def likelihood(report: Report) -> Section | None:
+    """Return the section that compares the held-out likelihood with the baseline's."""
     if report.log_prob is None or report.baseline is None:
         return None
     name = str(report.baseline.get("name", "Baseline"))
@@ -134,11 +88,12 @@ def _likelihood(report: Report) -> Section | None:
         "standard errors to each side. The scale has no natural zero: it moves with the units of "
         "the data, so only differences mean something."
     )
-    picture = _picture(likelihood_bars(entries), alt, caption)
-    return Section("likelihood", "Held-out likelihood", pictures=[picture])
+    drawn = picture(likelihood_bars(entries), alt, caption)
+    return Section("likelihood", "Held-out likelihood", pictures=[drawn])
 
 
-def _columns(report: Report) -> Section | None:
+def columns(report: Report) -> Section | None:
+    """Return the section that holds the columns of the data beside those of the samples."""
     if report.data is None or report.samples is None or not len(report.names):
         return None
     data, samples = np.asarray(report.data), np.asarray(report.samples)
@@ -153,7 +108,7 @@ def _columns(report: Report) -> Section | None:
         f"Shown: {which}. Where the line leaves the filled shape, samples differ from data; KS is "
         "the largest gap between the two cumulative shares, from 0 (same) to 1 (apart)."
     )
-    pictures = [_picture(first, alt, caption)]
+    pictures = [picture(first, alt, caption)]
     if total > 1:
         few = total > 5
         chosen = "Five columns whose rank correlations differ most" if few else "All columns"
@@ -162,11 +117,51 @@ def _columns(report: Report) -> Section | None:
             f"{chosen}. The two clouds of a pair should have the same shape; structure in one and "
             "not in the other is what the model missed or invented."
         )
-        pictures.append(_picture(pairs(report.names, data, samples), alt, caption))
+        pictures.append(picture(pairs(report.names, data, samples), alt, caption))
     return Section("samples", "Data beside samples", pictures=pictures)
 
 
-def _calibration(report: Report) -> Section | None:
+def levels(report: Report) -> Section | None:
+    """Return the section that holds the shares of categories in the data beside the samples'."""
+    if not report.levels:
+        return None
+    gaps = {
+        name: 0.5 * sum(abs(a - b) for a, b in shares.values())
+        for name, shares in report.levels.items()
+    }
+    worst = sorted(gaps, key=lambda name: -gaps[name])[:_MOST_CATEGORICAL]
+    shown = {
+        name: dict(sorted(report.levels[name].items(), key=lambda entry: -max(entry[1]))[:_LEVELS])
+        for name in worst
+    }
+    cut = any(len(shown[name]) < len(report.levels[name]) for name in worst)
+    which = (
+        "every categorical column"
+        if len(worst) == len(gaps)
+        else (f"the {len(worst)} of {len(gaps)} categorical columns that fit worst, worst first")
+    )
+    rare = f", their {_LEVELS} most frequent levels" if cut else ""
+    alt = f"Shares of the levels of {which}, in the data and in the samples."
+    caption = (
+        f"Shown: {which}{rare}. The end of a bar is the share in the data, the circle that in the "
+        "samples: they should meet."
+    )
+    drawn = picture(level_shares(shown), alt, caption)
+    return Section("levels", "Categories", pictures=[drawn])
+
+
+def images(report: Report) -> Section | None:
+    """Return the section that holds images of the data beside those of the samples."""
+    if report.images is None or any(np.size(group) == 0 for group in report.images.values()):
+        return None
+    drawn = tiles(report.images)
+    alt = f"Small images in {len(report.images)} groups: {', '.join(report.images)}."
+    caption = "Taken as they come, none chosen; all on one scale, that of the data."
+    return Section("images", "Images", pictures=[picture(drawn, alt, caption)])
+
+
+def calibration(report: Report) -> Section | None:
+    """Return the section of the probability integral transforms."""
     if report.pit is None or not np.isfinite(np.asarray(report.pit, np.float64)).any():
         return None
     fig = pit_histogram(report.pit)
@@ -176,17 +171,19 @@ def _calibration(report: Report) -> Section | None:
         "Bars inside the band agree with a well-calibrated model. A dip in the middle means the "
         "model is too narrow, a hump too wide, a slope shifted."
     )
-    return Section("calibration", "Calibration", pictures=[_picture(fig, alt, caption)])
+    return Section("calibration", "Calibration", pictures=[picture(fig, alt, caption)])
 
 
-def _detection(report: Report, detection: Detection | None) -> Section | None:
-    if detection is None:
+def detection(report: Report) -> Section | None:
+    """Return the section of the detector: its scores, its threshold and its errors."""
+    measured = measure_detection(report)
+    if measured is None:
         return None
     normal, anomaly = scores(report.normal_scores), scores(report.anomaly_scores)
     calibration = scores(report.calibration_scores)
     pictures = []
     if np.isfinite(np.concatenate([calibration, normal, anomaly])).any():
-        threshold, alpha = detection.threshold, detection.alpha
+        threshold, alpha = measured.threshold, measured.alpha
         fig = score_histogram(
             calibration,
             normal if normal.size else None,
@@ -202,14 +199,14 @@ def _detection(report: Report, detection: Detection | None) -> Section | None:
             "Rows in the shaded part, left of the dashed threshold, are flagged: normal rows "
             "there are false alarms, anomalies outside it are missed."
         )
-        pictures.append(_picture(fig, alt, caption))
-    if detection.area is not None:
-        pictures.append(_roc(normal, anomaly, detection))
+        pictures.append(picture(fig, alt, caption))
+    if measured.area is not None:
+        pictures.append(_roc(normal, anomaly, measured))
     table = Table(
         "Stated and measured errors",
         ("", "stated", "measured", "95% interval", "rows"),
-        _errors(detection),
-        _note(detection, calibration.size),
+        _errors(measured),
+        _note(measured, calibration.size),
     )
     return Section("detection", "Detection", [table], pictures)
 
@@ -228,7 +225,7 @@ def _roc(normal: np.ndarray, anomaly: np.ndarray, detection: Detection) -> Pictu
         "Each point of the curve is one threshold; the nearer to the upper left corner, the more "
         "anomalies are caught for the same false alarms."
     )
-    return _picture(fig, alt, caption)
+    return picture(fig, alt, caption)
 
 
 def _errors(detection: Detection) -> list[tuple[str, ...]]:
@@ -261,3 +258,14 @@ def _note(detection: Detection, n: int) -> str:
             f"95% of detectors have a true rate between {percent(low)} and {percent(high)}."
         )
     return note
+
+
+DENSITY = Layout(
+    cards=(likelihood_card, false_alarm_card, missed_card, area_card),
+    sections=(fitted, learning, likelihood, columns, calibration, detection),
+    footer=(
+        "Log-likelihoods are natural logarithms (nats) of the density in the units of the data; "
+        "errors after ± are standard errors."
+    ),
+)
+"""The page of a model with a density."""

@@ -16,6 +16,7 @@ from scipy import stats
 from jensen.anomaly.errors import auroc, binomial_interval
 from jensen.report.canvas import number, with_error
 from jensen.report.content import Report
+from jensen.report.page import Finding
 
 _KINDS = {
     "exact": "computed exactly",
@@ -23,15 +24,6 @@ _KINDS = {
     "quadrature": "computed by numerical integration",
     "ais": "estimated by annealed importance sampling",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One card of the summary: a label, a value, and what the value means."""
-
-    label: str
-    value: str
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -99,22 +91,6 @@ def measure_detection(report: Report) -> Detection | None:
     )
 
 
-def findings(report: Report, detection: Detection | None) -> list[Finding]:
-    """Return the cards of the summary, most important first."""
-    cards = []
-    if report.log_prob is not None:
-        cards.append(_likelihood(report.log_prob, report.baseline))
-    if detection is not None:
-        cards.append(_false_alarms(detection))
-        if detection.type_two is not None:
-            rate = detection.type_two
-            meaning = f"{counts(rate)} known anomalies passed unnoticed. {interval(rate)}."
-            cards.append(Finding("Anomalies missed (type II error)", percent(rate.value), meaning))
-        if detection.area is not None:
-            cards.append(_area(*detection.area))
-    return cards
-
-
 def scores(values: object) -> np.ndarray:
     """Return scores as a flat float64 array without its NaN entries; empty for None."""
     if values is None:
@@ -169,8 +145,11 @@ def _rate(events: np.ndarray) -> Rate | None:
     return Rate(k, n, *binomial_interval(k, n))
 
 
-def _likelihood(log_prob: Mapping[str, object], baseline: Mapping[str, object] | None) -> Finding:
+def likelihood_card(report: Report) -> Finding | None:
     """Return the card of the held-out log-likelihood."""
+    if report.log_prob is None:
+        return None
+    log_prob = report.log_prob
     mean, se = figure_of(log_prob, "mean"), figure_of(log_prob, "se")
     kind = _KINDS.get(str(log_prob.get("kind")), "")
     n = log_prob.get("n")
@@ -178,8 +157,8 @@ def _likelihood(log_prob: Mapping[str, object], baseline: Mapping[str, object] |
     meaning = f"Mean over {rows}{', ' + kind if kind else ''}."
     if mean == -math.inf:
         meaning += " At least one of them has no density at all under the model."
-    if baseline is not None:
-        meaning += " " + against_baseline(log_prob, baseline)
+    if report.baseline is not None:
+        meaning += " " + against_baseline(log_prob, report.baseline)
     return Finding("Held-out log-likelihood", f"{with_error(mean, se)} nats per row", meaning)
 
 
@@ -204,8 +183,11 @@ def against_baseline(log_prob: Mapping[str, object], baseline: Mapping[str, obje
     )
 
 
-def _false_alarms(detection: Detection) -> Finding:
+def false_alarm_card(report: Report) -> Finding | None:
     """Return the card of the type I error."""
+    detection = measure_detection(report)
+    if detection is None:
+        return None
     stated = f"Stated: {percent(detection.alpha)}."
     rate = detection.type_one
     if rate is None:
@@ -218,8 +200,22 @@ def _false_alarms(detection: Detection) -> Finding:
     return Finding("False alarms (type I error)", percent(rate.value), meaning)
 
 
-def _area(value: float, se: float) -> Finding:
+def missed_card(report: Report) -> Finding | None:
+    """Return the card of the type II error."""
+    detection = measure_detection(report)
+    if detection is None or detection.type_two is None:
+        return None
+    rate = detection.type_two
+    meaning = f"{counts(rate)} known anomalies passed unnoticed. {interval(rate)}."
+    return Finding("Anomalies missed (type II error)", percent(rate.value), meaning)
+
+
+def area_card(report: Report) -> Finding | None:
     """Return the card of the area under the ROC curve."""
+    detection = measure_detection(report)
+    if detection is None or detection.area is None:
+        return None
+    value, se = detection.area
     text = f"{value:.3f} ± {se:.3f}" if math.isfinite(se) and se > 0 else f"{value:.3f}"
     error = "standard error by DeLong’s method"
     if not se > 0:

@@ -1,0 +1,72 @@
+"""The report of a flow's run: its figures read off the run folder and held-out rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jensen.report.content import Report
+from jensen.report.facts import SHOWN, Asked, data_facts, metrics_of, training_facts
+from jensen.report.scores import fresh_rows, sampled, score_fields, subtitle
+from jensen.runs import Run
+
+
+def flow_content(run: Run, asked: Asked) -> Report:
+    """Return the content of the report of a flow.
+
+    Args:
+        run: a finished run.
+        asked: what the user asks of it.
+
+    Raises:
+        InputError: for data that does not fit the run, or an α it cannot reach.
+    """
+    fresh = fresh_rows(run, asked)
+    log_prob = run.density.log_prob(fresh.rows)[0]
+    return Report(
+        title=f"{run.spec['data']['source']}: {run.spec['model']} density",
+        subtitle=subtitle(run, fresh),
+        data_facts=data_facts(run),
+        model_facts=_model_facts(run),
+        metrics=_metrics(run),
+        **score_fields(run, asked, fresh, log_prob),
+        **_columns(run, np.concatenate([fresh.calibration, fresh.rows])),
+        notes=fresh.notes,
+    )
+
+
+def _model_facts(run: Run) -> list[tuple[str, object]]:
+    recipe = run.spec["recipe"]
+    size = f"{recipe['n_layers']} layers, {recipe['depth']} × {recipe['width']} units"
+    return [
+        ("Family", run.spec["model"]),
+        ("Architecture", f"{recipe['architecture']}, {size}"),
+        ("Members", recipe["members"]),
+        *training_facts(run),
+    ]
+
+
+def _metrics(run: Run) -> dict[str, np.ndarray] | None:
+    columns = metrics_of(run)
+    if columns is None:
+        return None
+    members = range(run.spec["recipe"]["members"])
+    return {
+        "step": columns["step"],
+        "learning_rate": columns["rate"] * run.spec["recipe"]["learning_rate"],
+        **{
+            name: np.stack([columns[f"{name}_member_{m}"] for m in members], axis=1)
+            for name in ("train_loss", "validation_loss")
+        },
+    }
+
+
+def _columns(run: Run, rows: np.ndarray) -> dict[str, Any]:
+    """Return names, held-out rows and as many samples, of the columns that are numbers."""
+    numeric = list(run.schema.continuous)
+    if not numeric:
+        return {}
+    names = [run.schema.names[i] for i in numeric]
+    shown = rows[: 2 * SHOWN, numeric]
+    return {"names": names, "data": shown, "samples": sampled(run, len(shown))[:, numeric]}
