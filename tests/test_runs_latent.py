@@ -190,6 +190,7 @@ def test_bad_options_say_what_and_how(
 ) -> None:
     with pytest.raises(InputError, match=said):
         train(table, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_flow_has_no_latent_variables(table: Path, whole: pa.Table, tmp_path: Path) -> None:

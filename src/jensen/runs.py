@@ -201,6 +201,9 @@ def fit_run(
         spec = _continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
+    family = family_named(spec["model"])
+    settled = Recipe.from_settings(spec["recipe"], family.start())
+    family.check(schema, matrix, settled, split_rows(len(matrix), spec["seed"], calibrate=True))
     make_folder(folder)
     write_spec(folder, spec)
     return _trained(folder, spec, schema, matrix, report)

@@ -44,6 +44,17 @@ class Family(abc.ABC):
         """Return what is done otherwise than the recipe says, in plain words."""
 
     @abc.abstractmethod
+    def check(self, schema: Schema, matrix: np.ndarray, recipe: Recipe, split: Split) -> None:
+        """Raise InputError where `fit` would, before anything is written.
+
+        Args:
+            schema: the table's columns.
+            matrix: encoded rows `(n, columns)`.
+            recipe: every choice made.
+            split: which rows train.
+        """
+
+    @abc.abstractmethod
     def fit(
         self,
         schema: Schema,

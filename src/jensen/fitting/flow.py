@@ -120,6 +120,9 @@ class FlowFamily(Family):
         """Return nothing: a flow takes any batch."""
         return []
 
+    def check(self, schema: Schema, matrix: np.ndarray, recipe: Recipe, split: Split) -> None:
+        """Accept the table: a flow takes any table that can be read."""
+
     def fit(
         self,
         schema: Schema,

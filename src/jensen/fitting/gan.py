@@ -234,6 +234,9 @@ class GanFamily(Family):
             )
         return said
 
+    def check(self, schema: Schema, matrix: np.ndarray, recipe: Recipe, split: Split) -> None:
+        """Accept the table: a GAN takes any table that can be read."""
+
     def fit(
         self,
         schema: Schema,

@@ -29,10 +29,11 @@ from jensen.fitting.density import (
 from jensen.fitting.family import Arrays, Family, arrays_of, filled
 from jensen.fitting.latent_init import latent_init
 from jensen.fitting.latent_options import SMALL_TABLE, default_recipe
-from jensen.fitting.latent_plan import check_support, plan_for, plan_of, whole_image
+from jensen.fitting.latent_plan import Plan, check_support, plan_for, plan_of, whole_image
 from jensen.fitting.latent_start import start_of, start_shapes
 from jensen.fitting.latent_table import TableLatent, bits
 from jensen.fitting.recipe import Recipe
+from jensen.models.columns import Columns
 from jensen.objectives.bounds import IWAE
 from jensen.objectives.gradients import Reparameterised
 from jensen.objectives.likelihood import Mean
@@ -73,12 +74,7 @@ def fit_latent(
     """
     recipe = chosen_for(recipe, schema, len(split.train))
     options = recipe.options
-    plan = plan_for(schema, matrix[split.train], options)
-    columns, vectors = plan.columns(), plan.preprocess.forward(matrix)
-    if options.binarise in ("static", "threshold"):
-        vectors = bits(vectors, options.binarise, seed)
-    if options.binarise != "dynamic":
-        check_support(columns, vectors, matrix, plan.schema)
+    plan, columns, vectors = _prepared(schema, matrix, recipe, seed, split)
     start = start_of(columns, plan.features(), vectors[split.train], options, seed)
     loss = NegativeBound(options.lower_bound(), options.estimator(), options.binarise == "dynamic")
     result = train(
@@ -96,6 +92,24 @@ def fit_latent(
     )
     model = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, result.players[0])
     return TableLatent(model, plan, seed), result
+
+
+def _prepared(
+    schema: Schema, matrix: np.ndarray, recipe: Recipe, seed: int, split: Split
+) -> tuple[Plan, Columns, np.ndarray]:
+    """Return the plan of the training rows, their observation, and all rows in the model's units.
+
+    Raises:
+        InputError: for values outside a likelihood's support.
+    """
+    options = recipe.options
+    plan = plan_for(schema, matrix[split.train], options)
+    columns, vectors = plan.columns(), plan.preprocess.forward(matrix)
+    if options.binarise in ("static", "threshold"):
+        vectors = bits(vectors, options.binarise, seed)
+    if options.binarise != "dynamic":
+        check_support(columns, vectors, matrix, plan.schema)
+    return plan, columns, vectors
 
 
 def chosen_for(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
@@ -149,6 +163,12 @@ class LatentFamily(Family):
     def adaptations(self, recipe: Recipe, n_rows: int) -> list[str]:
         """Return nothing: any batch will do."""
         return []
+
+    def check(self, schema: Schema, matrix: np.ndarray, recipe: Recipe, split: Split) -> None:
+        """Raise InputError for values without probability, and parts that do not go together."""
+        plan, columns, _ = _prepared(schema, matrix, recipe, 0, split)
+        start = start_shapes(columns, plan.features(), recipe.options)
+        latent_init(start, recipe.options, plan.schema.shape, recipe.options.binarise != "none")
 
     def fit(
         self,
