@@ -204,14 +204,23 @@ def test_a_flow_has_no_latent_variables(table: Path, whole: pa.Table, tmp_path: 
     assert not (tmp_path / "out.csv").exists()
 
 
-@pytest.mark.parametrize("prior", ["diagonal", "mixture", "vamp", "flow"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "prior",
+    ["vamp", *(pytest.param(p, marks=SLOW) for p in ("diagonal", "mixture", "flow"))],
+)
 def test_every_prior_trains(table: Path, tmp_path: Path, prior: str) -> None:
     run = train(table, tmp_path / "run", model="iwae", prior=prior, epochs=2, n_particles=2)
     assert np.isfinite(run.spec["figures"]["validation"]["log_prob"])
     assert open_run(run.folder).latent.sample(3, 0).shape == (3, 6)
 
 
-@pytest.mark.parametrize("posterior", ["diagonal", "full", "flow", "hierarchical"])
+@pytest.mark.parametrize(
+    "posterior",
+    ["hierarchical", *(pytest.param(p, marks=SLOW) for p in ("diagonal", "full", "flow"))],
+)
 def test_every_posterior_trains(table: Path, tmp_path: Path, posterior: str) -> None:
     run = train(table, tmp_path / "run", posterior=posterior, epochs=2, latent_dim=2, n_samples=1)
     assert np.isfinite(run.spec["figures"]["validation"]["log_prob"])

@@ -6,7 +6,7 @@ import abc
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from jensen.data.schema import Schema
@@ -15,7 +15,7 @@ from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
 from jensen.fitting import Recipe, TableLatent, family_named, fit_latent
 
 
-class LatentDensity(DensityMixin, BaseEstimator, abc.ABC):
+class LatentDensity(TransformerMixin, DensityMixin, BaseEstimator, abc.ABC):
     """What `VAEDensity` and `IWAEDensity` share: a latent-variable model of a table.
 
     Cells may be missing (NaN, None, nulls): they are integrated out. Columns are modelled by their
