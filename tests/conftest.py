@@ -44,8 +44,11 @@ from jensen.bijections import (  # noqa: E402
     LULinear,
     MaskedAutoregressive,
     Permutation,
+    Planar,
+    Radial,
     Repeat,
     SplineTransformer,
+    Sylvester,
 )
 from jensen.games.rules import (  # noqa: E402
     Alternating,
@@ -59,7 +62,16 @@ from jensen.games.rules import (  # noqa: E402
     Symplectic,
 )
 from jensen.models.base import StudentTBase  # noqa: E402
-from jensen.models.flow import IAF, MAF, RealNVP, SplineAutoregressive, SplineCoupling  # noqa: E402
+from jensen.models.flow import (  # noqa: E402
+    IAF,
+    MAF,
+    PlanarFlow,
+    RadialFlow,
+    RealNVP,
+    SplineAutoregressive,
+    SplineCoupling,
+    SylvesterFlow,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -154,6 +166,15 @@ BIJECTIONS: dict[str, Case] = {
     "Repeat": Case(repeated_affine, 3),
     "Repeat-spline": Case(repeated, 3),
     "Inverse": Case(lambda: Inverse(masked(AffineTransformer(), 3, activation="tanh")), 3),
+    "Planar": Case(lambda: Planar(key(), 3), 3),
+    "Planar-one-dimension": Case(lambda: Planar(key(), 1), 1),
+    "Planar-context": Case(lambda: Planar(key(), 3, context_dim=2, hidden=(6,)), 3, 2),
+    "Radial": Case(lambda: Radial(key(), 3), 3),
+    "Radial-one-dimension": Case(lambda: Radial(key(), 1), 1),
+    "Radial-context": Case(lambda: Radial(key(), 3, context_dim=2, hidden=(6,)), 3, 2),
+    "Sylvester": Case(lambda: Sylvester(key(), 3), 3),
+    "Sylvester-rank": Case(lambda: Sylvester(key(), 3, rank=2), 3),
+    "Sylvester-context": Case(lambda: Sylvester(key(), 3, context_dim=2, hidden=(6,)), 3, 2),
 }
 """Each exported bijection, in each of its forms."""
 
@@ -177,6 +198,13 @@ FLOWS: dict[str, Case] = {
     "IAF": flow_case(IAF, 2, linear=True),
     "SplineAutoregressive": flow_case(SplineAutoregressive, 2, linear=True, bins=5, residual=True),
     "SplineAutoregressive-one-dimension": flow_case(SplineAutoregressive, 1, bins=5),
+    "PlanarFlow": flow_case(PlanarFlow, 2, n_layers=4),
+    "PlanarFlow-context": flow_case(PlanarFlow, 2, 1, linear=True),
+    "PlanarFlow-one-dimension": flow_case(PlanarFlow, 1),
+    "RadialFlow": flow_case(RadialFlow, 2, n_layers=4),
+    "RadialFlow-context": flow_case(RadialFlow, 2, 1),
+    "SylvesterFlow": flow_case(SylvesterFlow, 2, n_layers=4),
+    "SylvesterFlow-context": flow_case(SylvesterFlow, 2, 1, linear=True),
 }
 """Each flow builder, in each of its forms; the name starts with the builder's."""
 

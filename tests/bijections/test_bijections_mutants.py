@@ -20,9 +20,14 @@ from jensen.bijections import (
     Chain,
     LULinear,
     MaskedAutoregressive,
+    Planar,
+    Radial,
     Repeat,
     SplineTransformer,
+    Sylvester,
     elementwise,
+    planar,
+    radial,
 )
 
 VERBS = ("forward_and_log_det", "inverse_and_log_det")
@@ -100,6 +105,14 @@ TARGETS = [
     (Chain, VERBS[0], "Chain"),
     (Chain, VERBS[1], "Chain"),
     (Repeat, "_run", "Repeat"),
+    (Planar, VERBS[0], "Planar"),
+    (Planar, VERBS[1], "Planar"),
+    (planar, "log_slope", "Planar"),
+    (Radial, VERBS[0], "Radial"),
+    (Radial, VERBS[1], "Radial"),
+    (radial, "_log_det", "Radial"),
+    (Sylvester, VERBS[0], "Sylvester"),
+    (Sylvester, VERBS[1], "Sylvester"),
 ]
 
 

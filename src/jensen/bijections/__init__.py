@@ -11,6 +11,9 @@ from jensen.bijections.base import Bijection
 from jensen.bijections.compose import Chain, Inverse, Repeat
 from jensen.bijections.coupling import Coupling
 from jensen.bijections.elementwise import AffineTransformer, Elementwise, SplineTransformer
+from jensen.bijections.planar import Planar
+from jensen.bijections.radial import Radial
+from jensen.bijections.sylvester import Sylvester
 
 __all__ = [
     "Affine",
@@ -23,6 +26,9 @@ __all__ = [
     "LULinear",
     "MaskedAutoregressive",
     "Permutation",
+    "Planar",
+    "Radial",
     "Repeat",
     "SplineTransformer",
+    "Sylvester",
 ]

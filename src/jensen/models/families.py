@@ -26,7 +26,12 @@ ARCHITECTURES = {
     "maf": flows.MAF,
     "iaf": flows.IAF,
     "realnvp": flows.RealNVP,
+    "planar": flows.PlanarFlow,
+    "radial": flows.RadialFlow,
+    "sylvester": flows.SylvesterFlow,
 }
+FREE = {"planar": 16, "radial": 16, "sylvester": 8}
+"""Architectures whose maps hold their own numbers, networks only for a context: their layers."""
 TAILS: dict[str, type[Base]] = {"normal": NormalBase, "student-t": StudentTBase}
 
 
@@ -44,6 +49,8 @@ class FlowOptions:
         tails: base distribution, `normal` or `student-t`.
         members: E, flows trained side by side and mixed equally; None for a choice by the number
             of training rows.
+        blur: standard deviation of noise on the numbers, in standard deviations of their columns:
+            the density is then that of the blurred data, which is better at telling anomalies.
 
     Raises:
         InputError: for a value outside its range or an unknown name.
@@ -57,6 +64,7 @@ class FlowOptions:
     bound: float = 5.0
     tails: str = "normal"
     members: int | None = None
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in (("architecture", ARCHITECTURES), ("tails", TAILS)):
@@ -70,6 +78,8 @@ class FlowOptions:
             raise InputError(f"bins must lie in 2..100, got {self.bins}")
         if self.bound <= 0:
             raise InputError(f"bound must be above 0, got {self.bound}")
+        if not 0 <= self.blur < np.inf:
+            raise InputError(f"blur must be at least 0, got {self.blur}")
 
 
 def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
@@ -91,6 +101,8 @@ def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
             "members": 2,
         }
     )
+    if options.architecture in FREE:
+        best |= {"n_layers": FREE[options.architecture], "members": 1}
     return replace(
         options, **{name: v for name, v in best.items() if getattr(options, name) is None}
     )
@@ -135,7 +147,7 @@ def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int,
             n_layers=options.n_layers,
             hidden=hidden,
             context_dim=sum(levels),
-            linear=True,
+            linear=name not in FREE,
             base=TAILS[options.tails](dim),
             **spline,
         )
