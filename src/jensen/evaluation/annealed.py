@@ -37,7 +37,9 @@ from jensen.models.latent import Latent
 
 STARTS = ("posterior", "prior")
 
-_PILOTS = 32  # chains that find the step sizes
+PILOTS = 32
+"""Chains that find the step sizes."""
+
 _FIRST_STEP = 0.5
 _SMALLEST = 1e-6  # scale
 _ACCEPTANCE = 0.65
@@ -160,22 +162,24 @@ def _chains(model: Latent, key: Key, x: Array, plan: Plan) -> Array:
 
     keys = jax.random.split(key, 4)
     bridge = Bridge(q.log_prob, log_joint, plan)
-    pilots, _ = q.sample_and_log_prob(keys[0], _PILOTS)
-    _, tuning = _walk(bridge, keys[1], pilots, None)
+    pilots, _ = q.sample_and_log_prob(keys[0], PILOTS)
+    *_, tuning = walk(bridge, keys[1], pilots, None)
     starts, _ = q.sample_and_log_prob(keys[2], plan.chains)
-    return _walk(bridge, keys[3], starts, tuning)[0]
+    return walk(bridge, keys[3], starts, tuning)[0]
 
 
-def _walk(
+def walk(
     bridge: Bridge, key: Key, z: Array, tuning: tuple[Array, Array] | None
-) -> tuple[Array, tuple[Array, Array]]:
-    """Return log w `(C,)`, and the step sizes `(T-1,)` and scales `(T-1, L)` that were used.
+) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Return log w `(C,)`, the ends `(C, L)`, and the step sizes and scales that were used.
+
+    The ends with these weights stand for draws of π_1.
 
     Args:
-        bridge: the path.
+        bridge: the path from β = 0 to 1.
         key: of these chains.
         z: their starts `(C, L)`.
-        tuning: step sizes and scales; None to find them on the way.
+        tuning: step sizes `(T-1,)` and scales `(T-1, L)`; None to find them on the way.
     """
     betas = jnp.asarray(schedule(bridge.plan.temperatures), z.dtype)
     keys = jax.random.split(key, betas.shape[0] - 2)
@@ -193,7 +197,7 @@ def _walk(
 
     start = z, jnp.zeros(z.shape[0], z.dtype), jnp.log(jnp.asarray(_FIRST_STEP, z.dtype))
     (z, log_w, _), used = jax.lax.scan(step, start, (betas[:-2], betas[1:-1], keys, tuning))
-    return log_w + (betas[-1] - betas[-2]) * jax.vmap(bridge.log_ratio)(z), used
+    return log_w + (betas[-1] - betas[-2]) * jax.vmap(bridge.log_ratio)(z), z, used
 
 
 def _transition(

@@ -14,10 +14,8 @@ zero-sum game (L, -L) of two players.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 import jax
 
 from jensen._errors import InputError, nearest
+from jensen.data.code import function_of, python_module
 from jensen.games.builtin import GAMES, NamedGame
 from jensen.games.play import as_players, check_losses
 from jensen.games.rules import Players
@@ -109,41 +108,13 @@ def _whole(where: str, name: str, value: Any, make: Callable[..., Any]) -> Any:
 
 
 def _from_file(path: Path, function: str, name: str, settings: dict[str, Any]) -> NamedGame:
-    module = _module(path)
-    losses = getattr(module, function, None)
-    if not callable(losses):
-        public = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-        raise InputError(
-            f"no function {function!r} in the file{nearest(function, public)}",
-            str(path),
-            "define losses(players), one loss a player",
-        )
+    module = python_module(path, "give path.py:function")
+    losses = function_of(module, function, path, "define losses(players), one loss a player")
     values = _settings(name, losses, settings)
     game = _as_losses(losses, values)
     players = _start(module, losses, game, path)
     names = tuple(f"player {i + 1}" for i in range(len(players)))
     return NamedGame(name, _zero_sum(game, players), players, names, values)
-
-
-def _module(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError("there is no such file", str(path), "give path.py:function")
-    spec = importlib.util.spec_from_file_location(f"_game_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError("this file cannot be read as Python", str(path), "give path.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.resolve().parent))  # so that it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[spec.name]
-        raise InputError(
-            f"the file fails: {type(error).__name__}: {error}", str(path), "run it by itself"
-        ) from error
-    finally:
-        sys.path.pop(0)
-    return module
 
 
 def _one_by_one(losses: Callable[..., Any]) -> int:
