@@ -15,7 +15,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from jensen._errors import InputError
-from jensen.apply import detect_table, evaluate_table, sample_table, score_table
+from jensen.apply import evaluate_table, sample_table, score_table
+from jensen.detecting import detect_table
 from jensen.runs import Run, fit_run, open_run
 
 SMALL = {"width": 8, "depth": 1, "batch_size": 64, "patience": 10**6, "evaluate_every": 10}

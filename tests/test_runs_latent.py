@@ -14,7 +14,6 @@ import pytest
 from gaps import punched
 from jensen._errors import InputError
 from jensen.apply import (
-    detect_table,
     evaluate_table,
     impute_table,
     sample_table,
@@ -22,6 +21,7 @@ from jensen.apply import (
 )
 from jensen.data.schema import read
 from jensen.data.source import open_table
+from jensen.detecting import detect_table
 from jensen.evaluation.likelihood import fit_gaussian
 from jensen.runs import Run, fit_run, open_run
 

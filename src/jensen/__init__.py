@@ -23,14 +23,27 @@ if TYPE_CHECKING:
         FlowDensity,
         GANSampler,
         IWAEDensity,
+        PooledDensity,
+        PyODDetector,
         VAEDensity,
     )
     from jensen.evaluation.two_sample import two_sample
     from jensen.examine import stability_of
+    from jensen.fitting.target import fit_log_density
     from jensen.games.learning import learn_game
     from jensen.games.matrix import solve_game
     from jensen.games.play import play
-    from jensen.models.flow import IAF, MAF, Flow, RealNVP, SplineAutoregressive, SplineCoupling
+    from jensen.models.flow import (
+        IAF,
+        MAF,
+        Flow,
+        PlanarFlow,
+        RadialFlow,
+        RealNVP,
+        SplineAutoregressive,
+        SplineCoupling,
+        SylvesterFlow,
+    )
     from jensen.models.latent import Latent, Likelihood
     from jensen.runs import fit_run, open_run
     from jensen.studies.run import run_study
@@ -53,11 +66,17 @@ _HOME = {
     "Likelihood": "jensen.models.latent",
     "MAF": "jensen.models.flow",
     "Optimisation": "jensen.engine.config",
+    "PlanarFlow": "jensen.models.flow",
+    "PooledDensity": "jensen.estimators",
+    "PyODDetector": "jensen.estimators",
+    "RadialFlow": "jensen.models.flow",
     "RealNVP": "jensen.models.flow",
     "SplineAutoregressive": "jensen.models.flow",
     "SplineCoupling": "jensen.models.flow",
+    "SylvesterFlow": "jensen.models.flow",
     "Training": "jensen.engine.config",
     "VAEDensity": "jensen.estimators",
+    "fit_log_density": "jensen.fitting.target",
     "fit_run": "jensen.runs",
     "learn_game": "jensen.games.learning",
     "open_run": "jensen.runs",
@@ -86,11 +105,17 @@ __all__ = [
     "Latent",
     "Likelihood",
     "Optimisation",
+    "PlanarFlow",
+    "PooledDensity",
+    "PyODDetector",
+    "RadialFlow",
     "RealNVP",
     "SplineAutoregressive",
     "SplineCoupling",
+    "SylvesterFlow",
     "Training",
     "VAEDensity",
+    "fit_log_density",
     "fit_run",
     "learn_game",
     "open_run",

@@ -1,4 +1,4 @@
-r"""A trained run applied to tables of any size: score, detect, sample, evaluate.
+r"""A trained run applied to tables of any size: score, sample, impute, evaluate.
 
 Rows stream through in bounded memory, from any format to any format; the output is written whole
 or not at all. A row's figures depend on the row alone.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,8 @@ from jensen.data.source import Source, open_table
 from jensen.data.split import check_seed
 from jensen.evaluation.likelihood import mean_and_error, summarise
 from jensen.fitting import TableLatent, judged
-from jensen.runs import Run
+from jensen.parallel import check_jobs, mapped
+from jensen.runs import Run, open_run
 
 Note = Callable[[str], None]
 """Receives remarks in plain words."""
@@ -38,57 +43,44 @@ def encoded(run: Run, source: Source, note: Note) -> Iterator[np.ndarray]:
         row += batch.num_rows
 
 
-def score_table(run: Run, data: Any, out: str | os.PathLike[str], note: Note) -> dict[str, Any]:
+Columns = dict[str, np.ndarray]
+"""The columns of some rows, `(n,)` each."""
+
+
+@dataclass(frozen=True)
+class _LogProbs:
+    """Opens a run in any process: encoded rows → the columns of `score_table`."""
+
+    folder: Path
+
+    def __call__(self) -> Callable[[np.ndarray], Columns]:
+        return partial(_log_probs, open_run(self.folder))
+
+
+def _log_probs(run: Run, matrix: np.ndarray) -> Columns:
+    log_prob, error = run.density.log_prob(matrix)
+    return {"log_prob": log_prob, "log_prob_se": error}
+
+
+def score_table(
+    run: Run, data: Any, out: str | os.PathLike[str], note: Note, jobs: int = 1
+) -> dict[str, Any]:
     """Write `log_prob` and `log_prob_se` (nats), one row per row of `data`.
+
+    Args:
+        run: a finished run of a density.
+        data: anything `open_table` opens.
+        out: the file to write.
+        note: receives remarks.
+        jobs: processes that score; results are the same to the last bit.
 
     Returns:
         `n`, `seconds`, `out`.
 
     Raises:
-        InputError: for data or an output that cannot be used.
+        InputError: for data, an output or a number of jobs that cannot be used.
     """
-
-    def columns(matrix: np.ndarray) -> dict[str, np.ndarray]:
-        log_prob, error = run.density.log_prob(matrix)
-        return {"log_prob": log_prob, "log_prob_se": error}
-
-    return _transform(run, data, out, note, columns)
-
-
-def detect_table(
-    run: Run, data: Any, alpha: float, out: str | os.PathLike[str], note: Note
-) -> dict[str, Any]:
-    """Write `log_prob`, `p_value` and `is_anomaly`, one row per row of `data`.
-
-    Returns:
-        `n`, `alpha`, `flagged`, `threshold`, `calibration_n`, `smallest_alpha`, `seconds`, `out`.
-
-    Raises:
-        InputError: for data, an output, or an α that cannot be used.
-    """
-    conformal = run.conformal
-    threshold = conformal.threshold(alpha)
-    flagged = 0
-
-    def columns(matrix: np.ndarray) -> dict[str, np.ndarray]:
-        nonlocal flagged
-        log_prob, _ = run.density.log_prob(matrix)
-        flags = conformal.flags(log_prob, alpha)
-        flagged += int(flags.sum())
-        p_value = conformal.p_values(log_prob)
-        return {"log_prob": log_prob, "p_value": p_value, "is_anomaly": flags}
-
-    done = _transform(run, data, out, note, columns)
-    return {
-        "n": done["n"],
-        "alpha": alpha,
-        "flagged": flagged,
-        "threshold": threshold,
-        "calibration_n": conformal.n,
-        "smallest_alpha": conformal.smallest_alpha,
-        "seconds": done["seconds"],
-        "out": done["out"],
-    }
+    return _transform(run, data, out, note, partial(_log_probs, run), _LogProbs(run.folder), jobs)
 
 
 def _transform(
@@ -96,16 +88,20 @@ def _transform(
     data: Any,
     out: str | os.PathLike[str],
     note: Note,
-    columns: Callable[[np.ndarray], dict[str, np.ndarray]],
+    columns: Callable[[np.ndarray], Columns],
+    opening: Callable[[], Callable[[np.ndarray], Columns]] | None = None,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     started = time.monotonic()
+    check_jobs(jobs)
     source = open_table(data)
     path = check_output(out, source.paths)
     n = 0
-    with TableWriter(path) as writer:
-        for matrix in encoded(run, source, note):
-            writer.write(columns(matrix))
-            n += len(matrix)
+    results = mapped(columns, opening or (lambda: columns), encoded(run, source, note), jobs)
+    with TableWriter(path) as writer, closing(results):
+        for block in results:
+            writer.write(block)
+            n += len(next(iter(block.values())))
     return {"n": n, "seconds": time.monotonic() - started, "out": str(path)}
 
 

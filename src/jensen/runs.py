@@ -24,19 +24,37 @@ import numpy as np
 
 from jensen._errors import DivergedError, InputError
 from jensen.anomaly.calibrate import Conformal
+from jensen.data.labels import label_notes
 from jensen.data.missing import count_missing
-from jensen.data.output import TableWriter, write_bytes
+from jensen.data.output import write_bytes
 from jensen.data.schema import Schema, fingerprint, read
 from jensen.data.source import Source, open_table
 from jensen.data.split import Split, check_seed, split_rows
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.evaluation.likelihood import Gaussian
-from jensen.fitting import DensityFit, Family, Recipe, TableGAN, TableLatent, family_named
+from jensen.fitting import (
+    DensityFit,
+    Family,
+    Recipe,
+    TableGAN,
+    TableLatent,
+    TargetModel,
+    family_named,
+)
 from jensen.models.table import TableDensity
-from jensen.spec import FORMAT, check_folder, make_folder, read_spec, versions, write_spec
+from jensen.spec import (
+    FORMAT,
+    HELD_OUT_ROWS,
+    check_folder,
+    make_folder,
+    read_spec,
+    versions,
+    write_held_out,
+    write_metrics,
+    write_spec,
+)
 
-_HELD_OUT_ROWS = 2000
 _FEWEST_ROWS = 3  # one to train on, one to stop by, one to calibrate on
 _WEIGHTS = "model.safetensors"
 
@@ -48,12 +66,12 @@ class Run:
     Args:
         folder: where it is.
         spec: the content of `spec.json`.
-        model: what its family keeps: a `DensityFit` or a `TableGAN`.
+        model: what its family keeps: a `DensityFit`, a `TargetModel` or a `TableGAN`.
     """
 
     folder: Path
     spec: dict[str, Any]
-    model: DensityFit | TableGAN
+    model: DensityFit | TargetModel | TableGAN
 
     @property
     def schema(self) -> Schema:
@@ -72,7 +90,7 @@ class Run:
         Raises:
             InputError: for a GAN, which has none.
         """
-        return self._density_fit().density
+        return self.model.density if isinstance(self.model, TargetModel) else self._fit().density
 
     @property
     def latent(self) -> TableLatent:
@@ -96,16 +114,16 @@ class Run:
         Raises:
             InputError: for a GAN, which is not compared with one by log p.
         """
-        return self._density_fit().baseline
+        return self._fit().baseline
 
     @property
     def baseline_name(self) -> str:
         """What the density is compared with: `Gaussian`, or `independent bits`."""
-        return self._density_fit().baseline_name
+        return self._fit().baseline_name
 
     def baseline_log_prob(self, matrix: np.ndarray) -> np.ndarray:
         """Return log p `(n,)` of encoded rows by the baseline, nats."""
-        return self._density_fit().baseline_log_prob(matrix, self.spec["split"]["train"])
+        return self._fit().baseline_log_prob(matrix, self.spec["split"]["train"])
 
     @property
     def conformal(self) -> Conformal:
@@ -114,7 +132,7 @@ class Run:
         Raises:
             InputError: for a GAN, which has no scores.
         """
-        return self._density_fit().conformal
+        return self._fit().conformal
 
     @property
     def gan(self) -> TableGAN:
@@ -143,11 +161,17 @@ class Run:
         rows = np.concatenate(
             [self.schema.encode(batch, missing=self.takes_missing) for batch in source.batches()]
         )
-        return tuple(np.split(rows, [min(self.spec["split"]["calibration"], _HELD_OUT_ROWS)]))  # type: ignore[return-value]
+        return tuple(np.split(rows, [min(self.spec["split"]["calibration"], HELD_OUT_ROWS)]))  # type: ignore[return-value]
 
-    def _density_fit(self) -> DensityFit:
+    def _fit(self) -> DensityFit:
         if isinstance(self.model, DensityFit):
             return self.model
+        if isinstance(self.model, TargetModel):
+            raise InputError(
+                "this run is of a density, not of rows: it has no calibration and no baseline",
+                str(self.folder),
+                "sample, score and report take it; train on rows with --model flow for the rest",
+            )
         raise InputError(
             "a GAN gives no log p: it can be sampled, and its discriminator judges rows",
             str(self.folder),
@@ -198,44 +222,45 @@ def fit_run(
         )
     spec = _new_spec(source, schema, matrix, model, recipe, seed)
     if resume and (folder / "spec.json").exists():
-        spec = _continued(folder, spec, settings or {})
+        spec = continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
     family = family_named(spec["model"])
     settled = Recipe.from_settings(spec["recipe"], family.start())
-    family.check(schema, matrix, settled, split_rows(len(matrix), spec["seed"], calibrate=True))
+    split = split_rows(len(matrix), spec["seed"], calibrate=True)
+    family.check(schema, matrix, settled, split)
+    return trained(folder, spec, family, (schema, matrix, split), report)
+
+
+def trained(
+    folder: Path,
+    spec: dict[str, Any],
+    family: Family,
+    table: tuple[Schema, np.ndarray, Split],
+    report: Report,
+) -> Run:
+    """Train what the spec says, write the run folder, and return the finished run.
+
+    Raises:
+        DivergedError: if training leaves the finite numbers; the spec then says so.
+    """
     make_folder(folder)
     write_spec(folder, spec)
-    return _trained(folder, spec, schema, matrix, report)
-
-
-def _trained(
-    folder: Path, spec: dict[str, Any], schema: Schema, matrix: np.ndarray, report: Report
-) -> Run:
-    """Train what the spec says, write the folder's other files, and return the finished run."""
-    family = family_named(spec["model"])
+    schema, matrix, split = table
     recipe = Recipe.from_settings(spec["recipe"], family.start())
-    split = split_rows(len(matrix), spec["seed"], calibrate=True)
     checkpoints = Checkpoints(folder / "checkpoints")
     started = time.monotonic()
     try:
-        model, result = family.fit(
-            schema,
-            matrix,
-            recipe,
-            seed=spec["seed"],
-            split=split,
-            checkpoints=checkpoints,
-            report=report,
-        )
+        told = {"seed": spec["seed"], "split": split, "report": report}
+        model, result = family.fit(schema, matrix, recipe, checkpoints=checkpoints, **told)
     except DivergedError as error:
         write_spec(folder, {**spec, "status": "diverged"})
         raise DivergedError(error.what, str(folder), error.mend) from error
     finally:
         checkpoints.close()
     run = _finished(folder, spec, family, model)
-    _write_metrics(folder, result.metrics)
-    _write_held_out(folder, schema, matrix, split)
+    write_metrics(folder, result.metrics)
+    write_held_out(folder, schema, matrix, split)
     spec = {
         **run.spec,
         "status": "complete",
@@ -297,6 +322,7 @@ def _new_spec(
         "adaptations": [
             *family.adaptations(recipe, len(split.train)),
             *([gaps.remark()] if gaps.cells else []),
+            *label_notes(schema.names),
         ],
         "schema": schema.to_dict(),
         "data": {
@@ -314,8 +340,12 @@ def _new_spec(
     }
 
 
-def _continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec to go on with: the folder's, with more epochs if these were asked for."""
+def continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec to go on with: the folder's, with more epochs if these were asked for.
+
+    Raises:
+        InputError: if the folder's run is another one.
+    """
     old = read_spec(folder)
     if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
         raise InputError(
@@ -323,26 +353,18 @@ def _continued(folder: Path, new: dict[str, Any], settings: dict[str, Any]) -> d
             str(folder),
             f"give {old['data']['source']} as it was, or choose another --out",
         )
+    own = "resume with the run's own {}, or choose another --out"
     if new["model"] != old["model"]:
-        raise InputError(
-            f"this run is a {old['model']}, not a {new['model']}",
-            str(folder),
-            "resume with the run's own --model, or choose another --out",
-        )
+        what = f"this run is a {old['model']}, not a {new['model']}"
+        raise InputError(what, str(folder), own.format("--model"))
     recipe = dict(old["recipe"])
     for name in settings:
         if name != "epochs" and new["recipe"][name] != recipe[name]:
-            raise InputError(
-                f"this run has {name}={recipe[name]}, not {new['recipe'][name]}",
-                str(folder),
-                "resume with the run's own options, or choose another --out",
-            )
+            what = f"this run has {name}={recipe[name]}, not {new['recipe'][name]}"
+            raise InputError(what, str(folder), own.format("options"))
     if new["seed"] != old["seed"]:
-        raise InputError(
-            f"this run has seed {old['seed']}, not {new['seed']}",
-            str(folder),
-            "resume with the run's own seed, or choose another --out",
-        )
+        what = f"this run has seed {old['seed']}, not {new['seed']}"
+        raise InputError(what, str(folder), own.format("seed"))
     if "epochs" in settings and new["recipe"]["epochs"] != recipe["epochs"]:
         recipe["epochs"] = new["recipe"]["epochs"]
         return {**old, "recipe": recipe, "status": "training"}
@@ -354,7 +376,7 @@ def _finished(folder: Path, spec: dict[str, Any], family: Family, model: Any) ->
     from safetensors.numpy import save
 
     arrays = family.arrays(model)
-    data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+    data = save({name: np.asarray(value, order="C") for name, value in arrays.items()})
     write_bytes(folder / _WEIGHTS, data)
     weights = {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()}
     return _loaded(folder, {**spec, "weights": weights}, data)
@@ -374,16 +396,3 @@ def _loaded(folder: Path, spec: dict[str, Any], data: bytes) -> Run:
             f"the weights do not fit the spec ({error})", str(folder), "train again"
         ) from error
     return Run(folder, spec, model)
-
-
-def _write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    with TableWriter(folder / "metrics.parquet") as writer:
-        writer.write({name: np.array([row[name] for row in rows]) for name in rows[0]})
-
-
-def _write_held_out(folder: Path, schema: Schema, matrix: np.ndarray, split: Split) -> None:
-    rows = np.concatenate([split.calibration[:_HELD_OUT_ROWS], split.validation[:_HELD_OUT_ROWS]])
-    with TableWriter(folder / "heldout.parquet") as writer:
-        writer.write(schema.decode(matrix[rows], missing=True))

@@ -10,11 +10,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jensen._errors import InputError
-from jensen.data.output import write_text
+from jensen.data.output import TableWriter, write_text
+from jensen.data.schema import Schema
+from jensen.data.split import Split
 
 FORMAT = 1
 """Version of the run folder; a newer one is refused."""
+
+HELD_OUT_ROWS = 2000
+"""Calibration rows and validation rows that a folder keeps at most, of each."""
 
 _HALF_WRITTEN = ".*.????????.part"  # the names of `jensen.data.output.replacing`
 STATES = ("training", "diverged", "complete")
@@ -134,3 +141,18 @@ def make_folder(folder: Path) -> None:
         raise InputError(
             f"cannot make the run folder ({error.strerror})", str(folder), "choose another --out"
         ) from error
+
+
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write `metrics.parquet`, one row per evaluation; nothing where there was none."""
+    if not rows:
+        return
+    with TableWriter(folder / "metrics.parquet") as writer:
+        writer.write({name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+def write_held_out(folder: Path, schema: Schema, matrix: np.ndarray, split: Split) -> None:
+    """Write `heldout.parquet`: calibration rows, then validation rows."""
+    rows = np.concatenate([split.calibration[:HELD_OUT_ROWS], split.validation[:HELD_OUT_ROWS]])
+    with TableWriter(folder / "heldout.parquet") as writer:
+        writer.write(schema.decode(matrix[rows], missing=True))

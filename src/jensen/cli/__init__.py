@@ -17,10 +17,10 @@ from typing import NoReturn
 import typer
 
 from jensen._errors import JensenError
-from jensen.cli import tables, theory
+from jensen.cli import anomaly, tables, theory
 from jensen.cli.shared import app
 
-__all__ = ["app", "main", "tables", "theory"]
+__all__ = ["anomaly", "app", "main", "tables", "theory"]
 
 
 def _use_compilation_cache() -> None:

@@ -29,6 +29,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", help="Processes that score; the results are the same.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Output file: .csv, .parquet or .npy.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `fit` wrote.")]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A file, folder, glob or built-in name.")]

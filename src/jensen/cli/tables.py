@@ -1,4 +1,4 @@
-"""Commands on tables: learn one, score, sample, flag, evaluate, report."""
+"""Commands on tables: learn one, score, sample, fill in, evaluate, report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jensen._errors import InputError
-from jensen.cli.shared import Data, Json, Out, RunFolder, app, note, settings_of, show
+from jensen.cli.shared import Data, Jobs, Json, Out, RunFolder, app, note, settings_of, show
 
 if TYPE_CHECKING:
     from jensen.runs import Run
@@ -30,11 +30,22 @@ def demo(
 
 @app.command()
 def fit(
-    data: Data,
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.")],
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="A file, folder, glob or built-in name.")
+    ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option(
+            "--density",
+            metavar="PATH.py:FUNCTION",
+            help="In place of DATA: an unnormalised log-density of one x; a flow learns it.",
+        ),
+    ] = None,
     model: Annotated[
-        str, typer.Option("--model", help="Model family: flow, vae, iwae or gan.")
-    ] = "flow",
+        str | None,
+        typer.Option("--model", help="Model family: flow (if left out), vae, iwae or gan."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the model or its training."),
@@ -46,13 +57,22 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on DATA and keep everything in a run folder."""
+    """Train a model on DATA, or on a density, and keep everything in a run folder."""
     from jensen.engine.progress import Progress, losses_of
     from jensen.runs import fit_run
 
     settings = settings_of(set_)
     if epochs is not None:
         settings["epochs"] = epochs
+    if density is not None:
+        _check_alone(data, model)
+        _fit_density(density, out, settings, seed, resume, as_json)
+        return
+    if data is None:
+        raise InputError(
+            "there is nothing to fit", "DATA", "give a table, or --density path.py:log_density"
+        )
+    model = model or "flow"
     with Progress(f"{model} on {data}", losses_of(model)) as progress:
         run = fit_run(
             data, out, model=model, settings=settings, seed=seed, resume=resume, report=progress
@@ -71,11 +91,53 @@ def fit(
     show(result, as_json, lines)
 
 
+def _check_alone(data: str | None, model: str | None) -> None:
+    """Raise if something stands beside --density that has no place there."""
+    if data is not None:
+        raise InputError(
+            f"both DATA ({data}) and --density are given", "--density", "leave one of them out"
+        )
+    if model not in (None, "target"):
+        raise InputError(
+            f"a {model} learns rows, not a density",
+            "--model",
+            "leave --model out: a flow is fitted",
+        )
+
+
+def _fit_density(
+    density: str, out: Path, settings: dict[str, Any], seed: int, resume: bool, as_json: bool
+) -> None:
+    from jensen.densities import fit_density_run
+    from jensen.engine.progress import Progress
+
+    with Progress(f"flow on {density}") as progress:
+        run = fit_density_run(
+            density, out, settings=settings, seed=seed, resume=resume, report=progress
+        )
+    result = _fit_result(run)
+    log_z = result["log_z"]
+    for text in result["warnings"]:
+        note(text)
+    lines = [
+        f"run          {run.folder}",
+        f"trained      {result['steps']:,} steps in {result['seconds']:.1f} s",
+        f"log Z        {log_z['value']:.4f} ± {log_z['se']:.4f} nats ({result['n']:,} draws, "
+        f"{result['ess']:,.0f} effective, Pareto k-hat {result['pareto_k']:.2f})",
+        f"verdict      {result['verdict']}",
+        f"next         jensen sample {run.folder} -n 1000 --out new.csv; "
+        f"jensen report {run.folder}",
+    ]
+    show(result, as_json, lines)
+
+
 def _density_lines(result: dict[str, Any], run: Run) -> list[str]:
     held_out, base = result["validation"], run.spec["figures"]["baseline"]
+    blur = run.spec["recipe"].get("blur")
+    blurred = f"; density of rows blurred by {blur:g} sd" if blur else ""
     return [
         f"validation   log p = {held_out['log_prob']:.4f} ± {held_out['se']:.4f} nats per row "
-        f"({held_out['kind']}, {held_out['n']} rows)",
+        f"({held_out['kind']}, {held_out['n']} rows{blurred})",
         f"baseline     log p = {base['log_prob']:.4f} nats per row on the same rows "
         f"({base.get('name', 'Gaussian')})",
         f"next         jensen report {run.folder}",
@@ -114,12 +176,12 @@ def _fit_result(run: Run) -> dict[str, Any]:
 
 
 @app.command()
-def score(run: RunFolder, data: Data, out: Out, as_json: Json = False) -> None:
+def score(run: RunFolder, data: Data, out: Out, jobs: Jobs = 1, as_json: Json = False) -> None:
     """Write log p(x) of every row: `log_prob` (nats) and `log_prob_se` (0 where exact)."""
     from jensen.apply import score_table
     from jensen.runs import open_run
 
-    result = score_table(open_run(run), data, out, note)
+    result = score_table(open_run(run), data, out, note, jobs)
     show(result, as_json, [f"{result['n']:,} rows scored to {out} in {result['seconds']:.1f} s"])
 
 
@@ -160,34 +222,6 @@ def _given_of(pairs: list[str] | None) -> dict[str, str]:
             )
         given[name] = value
     return given
-
-
-@app.command()
-def detect(
-    run: RunFolder,
-    data: Data,
-    out: Out,
-    alpha: Annotated[
-        float, typer.Option("--alpha", help="False-alarm rate: share of normal rows flagged.")
-    ] = 0.05,
-    as_json: Json = False,
-) -> None:
-    """Flag anomalies: `log_prob`, `p_value` and `is_anomaly` of every row."""
-    from jensen.apply import detect_table
-    from jensen.runs import open_run
-
-    result = detect_table(open_run(run), data, alpha, out, note)
-    share = result["flagged"] / max(result["n"], 1)
-    show(
-        result,
-        as_json,
-        [
-            f"{result['flagged']:,} of {result['n']:,} rows flagged ({share:.1%}) at alpha = "
-            f"{alpha:g}; written to {out}",
-            f"normal rows are flagged at most {alpha:.2%} of the time, by "
-            f"{result['calibration_n']:,} calibration rows",
-        ],
-    )
 
 
 @app.command()

@@ -80,8 +80,12 @@ class Preprocess:
         Args:
             matrix: encoded rows `(n, columns)`; NaN where a cell is missing.
         """
+        return self.n_impossible(matrix) == 0
+
+    def n_impossible(self, matrix: np.ndarray) -> np.ndarray:
+        """Return `(n,)`, how many constant columns have another value; arguments as `possible`."""
         values = matrix[:, list(self.schema.constant)]
-        return np.all((values == self.constants) | np.isnan(values), axis=1)
+        return np.sum((values != self.constants) & ~np.isnan(values), axis=1)
 
     def backward(self, vectors: np.ndarray) -> np.ndarray:
         """Return encoded rows `(n, columns)`, float64, from the model's vectors."""

@@ -14,5 +14,15 @@ from jensen.estimators.detector import AnomalyDetector
 from jensen.estimators.flow import FlowDensity
 from jensen.estimators.gan import GANSampler
 from jensen.estimators.latent import IWAEDensity, VAEDensity
+from jensen.estimators.pool import PooledDensity
+from jensen.estimators.pyod import PyODDetector
 
-__all__ = ["AnomalyDetector", "FlowDensity", "GANSampler", "IWAEDensity", "VAEDensity"]
+__all__ = [
+    "AnomalyDetector",
+    "FlowDensity",
+    "GANSampler",
+    "IWAEDensity",
+    "PooledDensity",
+    "PyODDetector",
+    "VAEDensity",
+]

@@ -25,6 +25,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         bound: where splines end, in standard deviations.
         tails: base distribution, `normal` or `student-t`.
         members: flows trained side by side and mixed equally; None to choose by the rows.
+        blur: standard deviation of noise on the numbers, in those of their columns; the density is
+            then that of the blurred data.
         epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
         learning_rate: step size of Adam.
@@ -54,6 +56,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         bound: float = 5.0,
         tails: str = "normal",
         members: int | None = None,
+        blur: float = 0.0,
         epochs: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -69,6 +72,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.bound = bound
         self.tails = tails
         self.members = members
+        self.blur = blur
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -12,6 +12,9 @@ from jensen.fitting.latent_table import TableLatent
 from jensen.fitting.options import GanOptions
 from jensen.fitting.pair import TableGAN
 from jensen.fitting.recipe import Recipe
+from jensen.fitting.target import TargetFit, fit_log_density
+from jensen.fitting.target_family import TargetFamily, TargetModel
+from jensen.fitting.target_file import Target, load_density
 
 __all__ = [
     "FAMILIES",
@@ -22,10 +25,16 @@ __all__ = [
     "Recipe",
     "TableGAN",
     "TableLatent",
+    "Target",
+    "TargetFamily",
+    "TargetFit",
+    "TargetModel",
     "family_named",
     "fit_gan",
     "fit_latent",
+    "fit_log_density",
     "fit_table",
     "flow_init",
     "judged",
+    "load_density",
 ]

@@ -17,13 +17,14 @@ from jensen.data.split import Split
 from jensen.evaluation.likelihood import Gaussian, fit_gaussian, mean_and_error
 from jensen.fitting.family import Arrays, preprocess_arrays, preprocess_of
 from jensen.fitting.latent_table import TableLatent
+from jensen.models.pool import TablePool
 from jensen.models.table import TableDensity
 
 _TRAIN_ROWS = 5000  # whose log-likelihood is stated
 _BASELINE = "baseline."
 
 
-T = TypeVar("T", TableDensity, TableLatent)
+T = TypeVar("T", TableDensity, TableLatent, TablePool)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def calibrated(density: T, standard: Preprocess, matrix: np.ndarray, split: Spli
         matrix: encoded rows `(n, columns)`.
         split: which rows train and which calibrate.
     """
-    scores, _ = density.log_prob(matrix[split.calibration])
+    scores, _ = density.judge(matrix[split.calibration])
     return DensityFit(density, fit_gaussian(standard, matrix[split.train]), Conformal(scores))
 
 

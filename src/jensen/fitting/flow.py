@@ -39,8 +39,12 @@ from jensen.objectives.likelihood import Mean, NegativeLogProb
 
 def flow_init(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> FlowInit:
     """Return how the flow of a table begins."""
-    levels = tuple(len(schema.columns[i].levels) for i in schema.categorical)
-    return FlowInit(jnp.asarray(whiten, jnp.float32), recipe.options, levels)
+    return FlowInit(jnp.asarray(whiten, jnp.float32), recipe.options, table_levels(schema))
+
+
+def table_levels(schema: Schema) -> tuple[int, ...]:
+    """Return the number of levels of each categorical column."""
+    return tuple(len(schema.columns[i].levels) for i in schema.categorical)
 
 
 def fit_table(
@@ -73,7 +77,7 @@ def fit_table(
     recipe = replace(recipe, options=chosen_for(recipe.options, len(split.train)))
     preprocess = fit_preprocess(schema, matrix[split.train])
     vectors = preprocess.forward(matrix[split.train])
-    loss = NegativeLogProb(_noise(preprocess))
+    loss = NegativeLogProb(*_noise(preprocess, recipe.options.blur))
     game = Game(
         init=flow_init(recipe, schema, whitening(preprocess, vectors)),
         objective=Mean(loss),
@@ -89,15 +93,17 @@ def fit_table(
         checkpoints=checkpoints,
         report=report,
     )
-    return TableDensity(result.players[0], preprocess), result
+    return TableDensity(result.players[0], preprocess, recipe.options.blur), result
 
 
-def _noise(preprocess: Preprocess) -> jnp.ndarray | None:
-    """Return the resolution `(D + k,)` of the model's vectors, or None where it is 0 throughout."""
-    if not preprocess.dequantised:
-        return None
+def _noise(preprocess: Preprocess, blur: float) -> list[jnp.ndarray | None]:
+    """Return resolution and blur `(D + k,)` of the model's vectors, None where 0 throughout."""
     n_codes = len(preprocess.schema.categorical)
-    return jnp.asarray(np.pad(preprocess.noise, (0, n_codes)), jnp.float32)
+    each = preprocess.noise, np.full(len(preprocess.mean), blur)
+    return [
+        jnp.asarray(np.pad(noise, (0, n_codes)), jnp.float32) if noise.any() else None
+        for noise in each
+    ]
 
 
 class FlowFamily(Family):
@@ -163,7 +169,7 @@ class FlowFamily(Family):
             lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys
         )
         members = filled("model", skeleton, arrays)
-        return with_beside(TableDensity(members, preprocess), arrays)
+        return with_beside(TableDensity(members, preprocess, recipe.options.blur), arrays)
 
     def figures(
         self, model: DensityFit[TableDensity], matrix: np.ndarray, split: Split, seed: int

@@ -100,6 +100,11 @@ class TableLatent:
         found = self.evidence(matrix)
         return found.log_prob, found.se
 
+    def judge(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the score `(n,)` by which rows are flagged, here log p̂(x), and log p̂(x), nats."""
+        log_prob, _ = self.log_prob(matrix)
+        return log_prob, log_prob
+
     def possible(self, matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Return `(n,)`, False where a constant column or a cell outside its support is."""
         cells = self.model.likelihood.observation.possible(vectors)

@@ -44,7 +44,7 @@ class FlowOptions:
         n_layers: number of blocks; None for a choice by the number of training rows.
         width: units of each hidden layer; None for a choice by the number of training rows.
         depth: hidden layers of each network.
-        bins: K, bins of a spline.
+        bins: K, bins of a spline; None for a choice by the number of training rows.
         bound: B, where splines end.
         tails: base distribution, `normal` or `student-t`.
         members: E, flows trained side by side and mixed equally; None for a choice by the number
@@ -60,7 +60,7 @@ class FlowOptions:
     n_layers: int | None = None
     width: int | None = None
     depth: int = 2
-    bins: int = 8
+    bins: int | None = 8
     bound: float = 5.0
     tails: str = "normal"
     members: int | None = None
@@ -74,7 +74,7 @@ class FlowOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
-        if not 2 <= self.bins <= 100:
+        if self.bins is not None and not 2 <= self.bins <= 100:
             raise InputError(f"bins must lie in 2..100, got {self.bins}")
         if self.bound <= 0:
             raise InputError(f"bound must be above 0, got {self.bound}")
@@ -101,6 +101,7 @@ def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
             "members": 2,
         }
     )
+    best["bins"] = 8
     if options.architecture in FREE:
         best |= {"n_layers": FREE[options.architecture], "members": 1}
     return replace(

@@ -9,6 +9,8 @@ Where columns are known only to a resolution δ the figure is the average densit
 lower bound in expectation (kind `iwae`), with a standard error. For integers (δ = 1) that density
 is the probability of the value, so bits are bits.
 
+A density of blurred data (`FlowOptions.blur`) is scored at the row itself, without that average.
+
 Rows are scored in blocks of one fixed shape, so a row's score does not depend on the rows scored
 with it, on their order, or on how many there are.
 """
@@ -41,20 +43,26 @@ class TableDensity:
     Args:
         members: a `Mixed` whose arrays have a first axis of length E.
         preprocess: the map between the table's units and the model's.
+        blur: noise of the data that it is the density of, in standard deviations of the columns.
     """
 
     members: PyTree
     preprocess: Preprocess
+    blur: float = 0.0
 
     @property
     def kind(self) -> str:
         """`exact`, or `iwae` where columns are dequantised."""
-        return "iwae" if self.preprocess.dequantised else "exact"
+        return "iwae" if self._averaged else "exact"
 
     @property
     def n_points(self) -> int:
         """M: the number of points in each score; 1 where it is exact."""
-        return N_NOISE if self.preprocess.dequantised else 1
+        return N_NOISE if self._averaged else 1
+
+    @property
+    def _averaged(self) -> bool:
+        return self.preprocess.dequantised and not self.blur
 
     def log_prob(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return log p(x) `(n,)` and its standard error `(n,)`, nats, float64.
@@ -76,6 +84,11 @@ class TableDensity:
         possible = self.preprocess.possible(matrix)
         return np.where(possible, log_prob, -np.inf), np.where(possible, error, 0.0)
 
+    def judge(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the score `(n,)` by which rows are flagged, here log p(x), and log p(x), nats."""
+        log_prob, _ = self.log_prob(matrix)
+        return log_prob, log_prob
+
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Return `n` new encoded rows `(n, columns)`; the first rows do not depend on n."""
         empty = np.empty((0, len(self.preprocess.schema.columns)))
@@ -90,7 +103,7 @@ class TableDensity:
 
     def _noise(self) -> np.ndarray | None:
         """Return the dequantisation points `(M, D + k)` in the model's units, or None."""
-        if not self.preprocess.dequantised:
+        if not self._averaged:
             return None
         shift = _low_discrepancy(len(self.preprocess.mean)) * self.preprocess.noise
         n_codes = len(self.preprocess.schema.categorical)

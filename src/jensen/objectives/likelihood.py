@@ -6,7 +6,12 @@ For columns known only to a resolution δ (integers: δ = 1) the data are dequan
 x̃ = x + δ u, u ~ U(-½, ½) fresh at every step. Then E_u log p(x̃) is a lower bound of the log of the
 average density over the cell, and p cannot fall into the trap of infinite density on a grid.
 
-Source: Theis et al. 2016 (arXiv:1511.01844), sec. 3.1.
+A *blurred* density is that of the data plus noise, x + b ε with ε ~ N(0, I) fresh at every step:
+the density that a kernel estimator of bandwidth b estimates, with a network in place of the sum
+over rows. It falls off with the distance to the data in every direction, also where they are thin.
+
+Source: Theis et al. 2016 (arXiv:1511.01844), sec. 3.1; noise in training as smoothing: Rothfuss et
+al. 2019 (arXiv:1907.08982).
 """
 
 from __future__ import annotations
@@ -45,6 +50,7 @@ class NegativeLogProb(eqx.Module):
 
     Args:
         step: `(D,)` resolution of the columns, or None where all are continuous.
+        blur: `(D,)` b, standard deviation of the noise on each column, or None.
 
     Example:
         >>> from jensen.models.flow import MAF
@@ -54,6 +60,7 @@ class NegativeLogProb(eqx.Module):
     """
 
     step: Array | None = None
+    blur: Array | None = None
 
     def __call__(
         self, players: tuple[Density, ...], batch: Array | tuple[Array, Array], key: Key
@@ -62,6 +69,9 @@ class NegativeLogProb(eqx.Module):
         x, context = batch if isinstance(batch, tuple) else (batch, None)
         if self.step is not None:
             x = dequantise(key, x, self.step)
+        if self.blur is not None:
+            noise = jax.random.normal(jax.random.fold_in(key, 1), x.shape, x.dtype)
+            x = x + self.blur * noise
         if context is None:
             return -jax.vmap(players[0].log_prob)(x)
         return -jax.vmap(players[0].log_prob)(x, context)

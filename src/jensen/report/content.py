@@ -101,6 +101,51 @@ class Hidden:
 
 
 @dataclass(frozen=True)
+class Case:
+    """What a report says of one row that scores low.
+
+    Args:
+        row: its place in its table, counted from 1.
+        score: its log-likelihood, nats; -∞ where it is impossible.
+        p_value: its p-value.
+        reference_score: log-likelihood of the nearest normal row, nats.
+        shares: `(column, this row's value, the nearest normal row's, nats)`, guiltiest first: what
+            the column adds in going over from the normal row to this one.
+        others: nats that the columns not among `shares` add, and how many they are.
+        told: what would make the row normal, in one sentence; empty where it is not flagged.
+        image: `(H, W)` or `(H, W, C)` where rows are images, else None.
+        heat: what each pixel adds, nats, of the image's shape; -∞ where it is impossible.
+    """
+
+    row: int
+    score: float
+    p_value: float
+    reference_score: float
+    shares: Sequence[tuple[str, str, str, float]]
+    others: tuple[float, int]
+    told: str = ""
+    image: ArrayLike | None = None
+    heat: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a report says of the rows that score lowest.
+
+    Args:
+        origin: which rows they are from, in plain words.
+        n: how many rows those are.
+        cases: the lowest, lowest first.
+        orders: orders of columns behind each share.
+    """
+
+    origin: str
+    n: int
+    cases: Sequence[Case]
+    orders: int
+
+
+@dataclass(frozen=True)
 class Report:
     """The content of one report page.
 
@@ -128,8 +173,11 @@ class Report:
         alpha: stated false-alarm rate, in (0, 1).
         threshold: rows with a log-likelihood at or below it are flagged.
         notes: warnings in plain words.
+        explained: the rows that score lowest, and why.
         game: what belongs to a GAN alone.
         hidden: what belongs to a model with latent variables alone.
+        target: the figures of a flow fitted to a density, see
+            `jensen.evaluation.certificate.Certificate.to_dict`.
 
     Example:
         >>> Report(title="A flow of two moons").notes
@@ -155,5 +203,7 @@ class Report:
     alpha: float | None = None
     threshold: float | None = None
     notes: Sequence[str] = ()
+    explained: Explained | None = None
     game: Game | None = None
     hidden: Hidden | None = None
+    target: Mapping[str, Any] | None = None

@@ -1,7 +1,7 @@
 """Figures of a detector: its scores, its threshold and its errors.
 
 The convention of the scores is the library's: higher is more normal, and a row is flagged when its
-score is at or below the threshold. Scores are log-likelihoods in nats.
+score is at or below the threshold. Scores are log-likelihoods or pooled ones, in nats.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def score_histogram(
     threshold: float,
     alpha: float,
 ) -> Figure:
-    """Draw the log-likelihoods of each group of rows and the threshold that flags.
+    """Draw the scores of each group of rows and the threshold that flags.
 
     Args:
-        calibration: `(c,)` log-likelihoods of the calibration rows, nats, higher = more normal.
+        calibration: `(c,)` scores of the calibration rows, nats, higher = more normal.
         normal: `(n,)` of held-out normal rows, or None.
         anomalies: `(m,)` of anomalies, or None.
         threshold: rows at or below it are flagged; −∞ flags only rows of zero density.
@@ -57,12 +57,12 @@ def score_histogram(
         >>> scores = np.random.default_rng(0).normal(size=300)
         >>> figure = score_histogram(scores, scores, None, -1.6, 0.05)
         >>> figure.axes[0].get_xlabel()
-        'log-likelihood (nats per row; right is more normal)'
+        'score (nats per row; right is more normal)'
     """
     groups = {"calibration": calibration, "held-out normal": normal, "anomalies": anomalies}
     scores = {k: np.asarray(v, np.float64).ravel() for k, v in groups.items() if v is not None}
     scores = {k: v[~np.isnan(v)] for k, v in scores.items()}
-    low, high = _score_window(scores, threshold)
+    low, high = score_window(scores, threshold)
     fig = sheet(3.6)
     ax = fig.subplots()
     edges = np.linspace(low, high, 41)
@@ -79,7 +79,7 @@ def score_histogram(
         )
     ax.set_xlim(low, high)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    tidy(ax, "log-likelihood (nats per row; right is more normal)", "share of the group")
+    tidy(ax, "score (nats per row; right is more normal)", "share of the group")
     beyond = {name: int((v < low).sum()) for name, v in scores.items()}
     told = [f"{count} {name}" for name, count in beyond.items() if count]
     heading(ax, f"First bar gathers lower scores: {', '.join(told)}" if told else "", 9.5)
@@ -135,8 +135,16 @@ def roc(
     return fig
 
 
-def _score_window(scores: Mapping[str, np.ndarray], threshold: float) -> tuple[float, float]:
-    """Return the range of scores to draw: normal rows whole, anomalies as far as is legible."""
+def score_window(scores: Mapping[str, np.ndarray], threshold: float) -> tuple[float, float]:
+    """Return the range of scores to draw: normal rows whole, anomalies as far as is legible.
+
+    Args:
+        scores: group → scores; `anomalies` may lie far below the others.
+        threshold: always inside the range, where it is finite.
+
+    Raises:
+        InputError: when no score is finite.
+    """
     normal = finite(np.concatenate([v for k, v in scores.items() if k != "anomalies"]))
     everything = finite(np.concatenate(list(scores.values())))
     if everything.size == 0:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jensen.models.pool import TablePool
 from jensen.report.content import Report
 from jensen.report.facts import SHOWN, Asked, data_facts, metrics_of, training_facts
 from jensen.report.scores import fresh_rows, sampled, score_fields, subtitle
@@ -43,7 +44,19 @@ def _model_facts(run: Run) -> list[tuple[str, object]]:
         ("Family", run.spec["model"]),
         ("Architecture", f"{recipe['architecture']}, {size}"),
         ("Members", recipe["members"]),
+        *_score_facts(run),
         *training_facts(run),
+    ]
+
+
+def _score_facts(run: Run) -> list[tuple[str, object]]:
+    if not isinstance(run.density, TablePool):
+        return []
+    rows = run.density.kernel.members.centres.shape[1]
+    return [
+        ("Score", f"½ log p of the flow + ½ log p of a kernel density of {rows:,} rows"),
+        ("Blur of the flow", f"{run.density.flow.blur:g} standard deviations of each column"),
+        ("Bandwidth of the kernels", f"{run.density.kernel.blur:.3g} standard deviations"),
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jensen.report.canvas import number
+from jensen.report.cases import cases
 from jensen.report.content import Hidden, Report
 from jensen.report.inner import (
     activities,
@@ -330,6 +331,7 @@ LATENT = Layout(
         gaps,
         calibration,
         detection,
+        cases,
     ),
     footer=(
         "Likelihoods are natural logarithms (nats), in the units of the data: densities of "

@@ -1,4 +1,4 @@
-"""What a page is built of: cards, sections with tables and pictures, and the layout of a family.
+"""What a page is built of: cards, sections, and the layout of a family.
 
 A `Layout` is the whole of what one family of models shows: functions from the content of a report
 to a card, or to a section, in reading order. Each looks whether its values are there and returns
@@ -51,14 +51,72 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Slider:
+    """A histogram of scores with a threshold that the reader moves.
+
+    Args:
+        data: what the script of the page reads: JSON that is safe inside an HTML page.
+        steps: number of places of the slider.
+        start: the place of the stated false-alarm rate.
+        groups: `(name, look, SVG path)` of each histogram, in a box of 1000 × 300.
+        ticks: `(place in % of the width, text)` of the axis of scores.
+        anomalies: whether there are known anomalies.
+        caption: how to read it.
+    """
+
+    data: str
+    steps: int
+    start: int
+    groups: Sequence[tuple[str, str, str]]
+    ticks: Sequence[tuple[float, str]]
+    anomalies: bool
+    caption: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a table of bars: texts, then a value that runs left or right from the middle.
+
+    Args:
+        cells: the texts.
+        value: the value as text.
+        left: where the bar begins, in % of its room.
+        width: how long it is, in %.
+        low: whether the value is negative.
+    """
+
+    cells: Sequence[str]
+    value: str
+    left: float
+    width: float
+    low: bool
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A block that the reader opens: a line, a table of bars, and sentences below it."""
+
+    title: str
+    header: Sequence[str]
+    bars: Sequence[Bar]
+    words: Sequence[str]
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading with its sentences, tables and pictures, in this order."""
+    """A heading with its sentences, tables, slider, pictures and folds, in this order.
+
+    With a slider, the first picture stands for it where there is no script, and in print.
+    """
 
     anchor: str
     title: str
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     words: Sequence[str] = ()
+    slider: Slider | None = None
+    folds: Sequence[Fold] = ()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from jensen.report.html import write_report
 from jensen.report.latent import latent_content
 from jensen.report.page import Layout
 from jensen.report.sections import DENSITY
+from jensen.report.target import TARGET, target_content
 from jensen.runs import Run
 
 
@@ -49,9 +50,11 @@ class Page:
 
 PAGES: dict[str, Page] = {
     "flow": Page(flow_content, DENSITY),
+    "detector": Page(flow_content, DENSITY),
     "gan": Page(gan_content, GAME),
     "vae": Page(latent_content, LATENT),
     "iwae": Page(latent_content, LATENT),
+    "target": Page(target_content, TARGET),
 }
 """The page of every family, by its name in `--model`."""
 

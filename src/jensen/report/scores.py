@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from jensen.apply import encoded, log_probs
+from jensen.apply import encoded
 from jensen.data.source import open_table
 from jensen.evaluation.likelihood import mean_and_error
+from jensen.explaining import default_alpha
+from jensen.models.pool import TablePool
+from jensen.report.explained import explained, lowest_in, lowest_of
 from jensen.report.facts import SHOWN, Asked, in_table
 from jensen.runs import Run
 
@@ -89,19 +92,23 @@ def score_fields(
     Raises:
         InputError: for anomalies that do not fit the run, or an α it cannot reach.
     """
+    level = default_alpha(run) if asked.alpha is None else asked.alpha
+    score = run.density.judge(fresh.rows)[0]
+    lowest = lowest_of(fresh.rows, score, fresh.origin)
     anomaly_scores = None
     if asked.anomalies is not None:
-        anomaly_scores = log_probs(run, asked.anomalies, asked.note)[0]
-    level = max(0.05, run.conformal.smallest_alpha) if asked.alpha is None else asked.alpha
+        anomaly_scores, lowest = lowest_in(run, asked.anomalies, asked.note)
     mean, error = mean_and_error(log_prob)
     name, base = simple or ("Gaussian", run.baseline.log_prob(fresh.rows))
     return {
         "log_prob": {"mean": mean, "se": error, "kind": run.density.kind, "n": len(log_prob)},
         "baseline": _baseline(name, log_prob, base),
-        "pit": _pit(run, fresh.rows, log_prob),
+        # the density of blurred rows is not that of rows: their PIT would look shifted
+        "pit": None if isinstance(run.density, TablePool) else _pit(run, fresh.rows, log_prob),
         "calibration_scores": run.conformal.scores,
-        "normal_scores": log_prob,
+        "normal_scores": score,
         "anomaly_scores": anomaly_scores,
+        "explained": explained(run, lowest, level),
         "alpha": level,
         # a row is flagged strictly below the threshold
         "threshold": float(np.nextafter(run.conformal.threshold(level), -np.inf)),

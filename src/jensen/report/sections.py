@@ -10,6 +10,7 @@ import numpy as np
 
 from jensen.anomaly.errors import roc_curve
 from jensen.report.canvas import number
+from jensen.report.cases import cases
 from jensen.report.columns import marginals, pairs
 from jensen.report.content import Report
 from jensen.report.detection import roc, score_histogram
@@ -17,6 +18,7 @@ from jensen.report.duel import level_shares
 from jensen.report.images import tiles
 from jensen.report.page import Layout, Picture, Section, Table, picture
 from jensen.report.plots import learning_curves, likelihood_bars, pit_histogram
+from jensen.report.slider import slider
 from jensen.report.words import (
     Detection,
     against_baseline,
@@ -192,7 +194,7 @@ def detection(report: Report) -> Section | None:
             alpha,
         )
         alt = (
-            f"Histogram of log-likelihoods: {calibration.size:,} calibration rows, {normal.size:,} "
+            f"Histogram of scores: {calibration.size:,} calibration rows, {normal.size:,} "
             f"held-out normal rows, {anomaly.size:,} anomalies; threshold {number(threshold)} nats."
         )
         caption = (
@@ -208,7 +210,8 @@ def detection(report: Report) -> Section | None:
         _errors(measured),
         _note(measured, calibration.size),
     )
-    return Section("detection", "Detection", [table], pictures)
+    moved = slider(report, measured) if pictures else None
+    return Section("detection", "Detection", [table], pictures, slider=moved)
 
 
 def _roc(normal: np.ndarray, anomaly: np.ndarray, detection: Detection) -> Picture:
@@ -262,7 +265,7 @@ def _note(detection: Detection, n: int) -> str:
 
 DENSITY = Layout(
     cards=(likelihood_card, false_alarm_card, missed_card, area_card),
-    sections=(fitted, learning, likelihood, columns, calibration, detection),
+    sections=(fitted, learning, likelihood, columns, calibration, detection, cases),
     footer=(
         "Log-likelihoods are natural logarithms (nats) of the density in the units of the data; "
         "errors after ± are standard errors."
