@@ -1,4 +1,4 @@
-"""What 5% of anomalies among the training rows cost, and what `contamination` gets back.
+"""What 5% of anomalies among the training rows cost, and what `suspected` gets back.
 
     python benchmarks/contamination.py --data ADBENCH          # writes contamination.md
 
@@ -29,8 +29,9 @@ Made by `benchmarks/contamination.py`; do not edit.
 {date}, {cpu}, {cores} cores, {system}, Python {python}.
 
 AUROC, means of {seeds} seeds, of the default detector fitted to clean rows; to rows of which
-{share} are anomalies; and to the same with `contamination={share_number}`. All share their test
-rows. "Right" are the suspects that were anomalies; type I is that of the last detector at a stated
+{share} are anomalies; and to the same with `suspected={share_number}`. All share their test
+rows. "Right" are the suspects that were anomalies (twice as many are left out as are stated, so at
+most half); type I is that of the last detector at a stated
 5%, which may rise to 10% by the option.
 
 | table | clean | contaminated | with the option | right | type I |
@@ -60,7 +61,7 @@ def trial(path: Path, seed: int) -> list[float]:
 
     clean, _ = fitted(train)
     dirty, _ = fitted(mixed)
-    mended, detector = fitted(mixed, contamination=SHARE)
+    mended, detector = fitted(mixed, suspected=SHARE)
     right = np.mean(detector.suspects_ >= len(train)) if len(detector.suspects_) else np.nan
     alarms = np.mean(detector.predict(rows[test]) == -1)
     return [clean, dirty, mended, 100 * right, 100 * alarms]

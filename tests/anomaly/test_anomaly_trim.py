@@ -1,4 +1,4 @@
-"""Suspected rows: found without vouching for themselves."""
+"""Suspected rows: found even where they stand close together."""
 
 from __future__ import annotations
 
@@ -6,39 +6,34 @@ import numpy as np
 import pytest
 
 from jensen._errors import InputError
-from jensen.anomaly.trim import check_contamination, trimmed, untrusted
+from jensen.anomaly.trim import check_share, suspects, trimmed
 
 
-def test_planted_rows_are_found() -> None:
+@pytest.mark.parametrize("spread", [0.001, 1.0])
+def test_planted_rows_are_found_even_in_a_dense_group(spread: float) -> None:
     rng = np.random.default_rng(0)
-    values = rng.normal(size=400)
-    planted = rng.permutation(400)[:20]
-    values[planted] += 8.0
-
-    def score(train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return -np.abs(values[rows] - np.median(values[train]))
-
-    assert untrusted(score, 400, 0.05, 0).tolist() == sorted(planted.tolist())
+    rows = rng.normal(size=(400, 3))
+    planted = np.sort(rng.permutation(400)[:20])
+    rows[planted] = 6.0 + spread * rng.normal(size=(20, 3))
+    found = suspects(rows, 0.05)
+    assert len(found) == 40
+    assert set(planted) <= set(found)
 
 
-def test_no_row_is_scored_by_a_density_that_saw_it() -> None:
-    seen: list[tuple[set[int], set[int]]] = []
-
-    def score(train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        seen.append((set(train.tolist()), set(rows.tolist())))
-        return np.zeros(len(rows))
-
-    untrusted(score, 11, 0.2, 3)
-    assert all(not train & rows for train, rows in seen)
-    assert set.union(*(rows for _, rows in seen)) == set(range(11))
+def test_large_tables_are_compared_with_a_part_of_themselves() -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(12_000, 2))
+    rows[:600] = 7.0 + 0.01 * rng.normal(size=(600, 2))
+    assert set(range(600)) <= set(suspects(rows, 0.05))
 
 
 def test_nothing_is_left_out_where_nothing_is_suspected() -> None:
-    assert untrusted(lambda train, rows: np.zeros(len(rows)), 100, 0.0, 0).size == 0
+    assert suspects(np.zeros((100, 2)), 0.0).size == 0
+    assert suspects(np.zeros((3, 2)), 0.4).size == 0
     np.testing.assert_array_equal(trimmed(np.array([2.0, 1.0]), 0.0), [1.0, 2.0])
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.5, float("nan"), "auto", None])
 def test_a_share_out_of_range_is_refused(share: object) -> None:
-    with pytest.raises(InputError, match="contamination"):
-        check_contamination(share)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="suspected"):
+        check_share("suspected", share)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ kind           holds                                                 encoded as
 =============  ====================================================  ==========================
 `continuous`   floats; `step` > 0 where they were rounded to a grid  the number
 `integer`      whole numbers below 2⁵³ in size, booleans             the number
-`categorical`  text, one of the sorted `levels`                      the level's index
+`categorical`  text, one of the `levels`, as first met              the level's index
 `constant`     one number                                            the number, even a new one
 `constant`     one text                                              0, anything else 1
 =============  ====================================================  ==========================
@@ -50,7 +50,7 @@ class Column:
         kind: `continuous`, `integer`, `categorical` or `constant`.
         step: the spacing of the grid its numbers lie on: 1 for integers, 0 where there is none.
         offset: a point of that grid.
-        levels: the sorted texts of a categorical column.
+        levels: the texts of a categorical column, in the order of their first cells.
         value: the one value of a constant column.
         dtype: the Arrow type samples are given back in: `int64`, `double`, `string`, `bool`, …
     """

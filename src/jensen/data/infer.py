@@ -152,13 +152,16 @@ class ColumnReader:
 
     def _finish_text(self, values: np.ndarray) -> tuple[Column, np.ndarray]:
         self._check_not_numbers()
-        levels = tuple(sorted(self._levels))
+        met, first = np.unique(values.astype(np.int64), return_index=True)
+        names = list(self._levels)
+        # in the order of their first cells: another naming of the levels then changes no code
+        levels = tuple(names[met[i]] for i in np.argsort(first))
         if len(levels) == 1:
             return Column(self.name, "constant", value=levels[0], dtype="string"), values
         if len(levels) == len(values):
             raise self._identifier()
         place = {text: code for code, text in enumerate(levels)}
-        codes = np.array([place[text] for text in self._levels], np.float64)
+        codes = np.array([place.get(text, np.nan) for text in names], np.float64)
         column = Column(self.name, "categorical", levels=levels, dtype="string")
         return column, codes[values.astype(np.int64)]
 

@@ -14,10 +14,10 @@ from jensen.anomaly.calibrate import Conformal, check_alpha
 from jensen.anomaly.cross import CrossConformal
 from jensen.anomaly.discoveries import benjamini_hochberg
 from jensen.anomaly.rules import RULES, Rule
-from jensen.anomaly.trim import check_contamination, trimmed, untrusted
+from jensen.anomaly.trim import check_share, suspects, trimmed
 from jensen.data.split import calibration_size
 from jensen.estimators.pool import PooledDensity
-from jensen.estimators.shared import is_mixed_frame, seed_of
+from jensen.estimators.shared import comparable, is_mixed_frame, seed_of
 
 if TYPE_CHECKING:
     from jensen.anomaly.explain import Explanation
@@ -42,8 +42,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         calibration: `split`, or `cross` for small tables: every row trains and calibrates, in
             `folds` densities (`jensen.anomaly.cross`).
         folds: K of the cross calibration.
-        contamination: the largest share of the training rows that may be anomalies; that many of
-            the oddest are left out (`jensen.anomaly.trim`). The rate then holds up to this share.
+        suspected: the largest share of the training rows that may be anomalies; twice as many,
+            the ones that stand most alone, are left out (`jensen.anomaly.trim`), and a pooled
+            density asks for company (its `crowd`). The rate then holds up to this share.
         random_state: integer, generator or None; which rows calibrate.
 
     Attributes:
@@ -67,7 +68,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         rule: str | Rule = "conformal",
         calibration: str = "split",
         folds: int = 5,
-        contamination: float = 0.0,
+        suspected: float = 0.0,
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
@@ -75,7 +76,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.rule = rule
         self.calibration = calibration
         self.folds = folds
-        self.contamination = contamination
+        self.suspected = suspected
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
@@ -95,11 +96,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         else:
             size = min(calibration_size(n, self.alpha), n - 1)
             held, rest = np.sort(order[:size]), np.sort(order[size:])
-            self.suspects_ = self._suspects(values, rest, seed)
+            self.suspects_ = self._suspects(values, rest)
             kept = np.setdiff1d(rest, self.suspects_)
             self.estimator_ = self._new(seed).fit(_take(values, kept))
             scores = self.estimator_.score_samples(_take(values, held))
-            self.conformal_ = Conformal(trimmed(scores, self.contamination))
+            self.conformal_ = Conformal(trimmed(scores, self.suspected))
             self._background = _take(values, held)
         self.n_calibration_ = self.conformal_.n
         if not self._reaches():
@@ -112,15 +113,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _check(self, y: Any) -> None:
         check_alpha(self.alpha)
-        check_contamination(self.contamination)
+        check_share("suspected", self.suspected)
         if not isinstance(self.rule, Rule):
             check_name(self.rule, RULES, "rule")
         check_name(self.calibration, CALIBRATIONS, "calibration")
-        if self.calibration == "cross" and (self.rule != "conformal" or self.contamination):
+        if self.calibration == "cross" and (self.rule != "conformal" or self.suspected):
             raise InputError(
-                "cross calibration goes with the conformal rule and contamination 0",
+                "cross calibration goes with the conformal rule and suspected 0",
                 "calibration",
-                "set calibration='split', or leave rule and contamination out",
+                "set calibration='split', or leave rule and suspected out",
             )
         if y is not None and set(np.unique(np.asarray(y))) in ({0, 1}, {-1, 1}, {False, True}):
             warnings.warn(
@@ -144,6 +145,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         estimator: Any = PooledDensity() if self.estimator is None else clone(self.estimator)
         if "random_state" in estimator.get_params() and estimator.random_state is None:
             estimator.set_params(random_state=seed)
+        if self.suspected and "crowd" in estimator.get_params():
+            estimator.set_params(crowd=self.suspected / 2)
         return estimator
 
     def _fit_cross(self, values: Any, order: np.ndarray, seed: int) -> None:
@@ -160,15 +163,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             self.estimator_.append(density)
         self.conformal_ = CrossConformal.of(scores, fold_of)
 
-    def _suspects(self, values: Any, rest: np.ndarray, seed: int) -> np.ndarray:
-        if not self.contamination:
+    def _suspects(self, values: Any, rest: np.ndarray) -> np.ndarray:
+        if not self.suspected:
             return np.zeros(0, int)
-
-        def score(train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            density = self._new(seed).fit(_take(values, rest[train]))
-            return density.score_samples(_take(values, rest[rows]))
-
-        return rest[untrusted(score, len(rest), self.contamination, seed)]
+        return rest[suspects(comparable(_take(values, rest)), self.suspected)]
 
     def _scores(self, X: Any) -> np.ndarray:
         """Return the scores `(n,)`, or of K densities `(n, K)`."""
@@ -213,8 +211,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if isinstance(self.conformal_, CrossConformal):
             return self.conformal_.promise(self.alpha)
         promise = self._rule().promise(self.conformal_, self.alpha)
-        if self.contamination:
-            promise += f"; up to {self.contamination:g} more, for the calibration rows left out"
+        if self.suspected:
+            promise += f"; up to {self.suspected:g} more, for the calibration rows left out"
         return promise
 
     def explain(self, X: Any) -> Explanation:

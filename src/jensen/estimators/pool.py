@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from jensen.anomaly.trim import check_share
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
 from jensen.fitting.detector import BLUR, detector_options, fit_pool
@@ -24,6 +25,8 @@ class PooledDensity(BaseEstimator):
 
     Args:
         blur: standard deviation of noise on the flow's training rows, in those of their columns.
+        crowd: the share of training rows near a row that do not count in the kernel density, so
+            that a few odd training rows cannot vouch for their like; 0 for a clean table.
         epochs: passes of the flow over the training rows at most; None to choose by their number.
         random_state: integer, generator or None.
 
@@ -40,9 +43,14 @@ class PooledDensity(BaseEstimator):
     """
 
     def __init__(
-        self, blur: float = BLUR, epochs: int | None = None, random_state: Any = None
+        self,
+        blur: float = BLUR,
+        crowd: float = 0.0,
+        epochs: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.blur = blur
+        self.crowd = crowd
         self.epochs = epochs
         self.random_state = random_state
 
@@ -57,7 +65,10 @@ class PooledDensity(BaseEstimator):
         start = Recipe(options=detector_options())
         recipe = Recipe.from_settings({"blur": self.blur, "epochs": self.epochs}, start)
         split = split_rows(len(matrix), seed, calibrate=False)
-        self.pool_, result = fit_pool(schema, matrix, recipe, seed=seed, split=split)
+        check_share("crowd", self.crowd)
+        self.pool_, result = fit_pool(
+            schema, matrix, recipe, seed=seed, split=split, crowd=self.crowd
+        )
         self.n_iter_ = result.steps
         self._sample_seed = seed
         return self

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import Schema, read
 from jensen.data.source import open_table
 from jensen.data.split import check_seed
@@ -72,6 +73,19 @@ def encode_rows(estimator: Any, X: Any, schema: Schema, *, missing: bool = False
         blocks.append(schema.encode(batch, label="X", first_row=row, missing=missing))
         row += batch.num_rows
     return np.concatenate(blocks)
+
+
+def comparable(rows: Any) -> np.ndarray:
+    """Return rows `(n, D)` in units that can be compared: standard deviations, levels as 0 and 1.
+
+    Args:
+        rows: an array of numbers, or an Arrow table.
+    """
+    schema, matrix = read(open_table(rows))
+    preprocess = fit_preprocess(schema, matrix)
+    numbers, codes = np.split(preprocess.forward(matrix), [len(preprocess.mean)], axis=1)
+    levels = [codes[:, [j]] == np.unique(codes[:, j]) for j in range(codes.shape[1])]
+    return np.concatenate([numbers, *levels], axis=1).astype(np.float64)
 
 
 def _checked(estimator: Any, X: Any, missing: bool, **checks: Any) -> np.ndarray:

@@ -89,8 +89,11 @@ def fit_pool(
     split: Split,
     checkpoints: Checkpoints | None = None,
     report: Report = silent,
+    crowd: float = 0.0,
 ) -> tuple[TablePool, Result]:
     """Fit a flow and a kernel density to the rows of a table; arguments as `fit_table`.
+
+    `crowd` is the share of training rows near a row that do not count, see `jensen.models.kernel`.
 
     Returns:
         The pool, and the engine's result for the flow.
@@ -102,7 +105,7 @@ def fit_pool(
     rows = np.sort(np.concatenate([split.train, split.validation]))
     centres = CENTRES // 2 if len(split.train) >= LARGE else CENTRES
     vectors = flow.preprocess.forward(matrix[rows])
-    kernel = kernel_rows(vectors, table_levels(schema), seed, centres)
+    kernel = kernel_rows(vectors, table_levels(schema), seed, centres=centres, crowd=crowd)
     return TablePool.of(flow, kernel), result
 
 

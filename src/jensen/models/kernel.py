@@ -11,11 +11,16 @@ would pull h to 0; and the 5% of rows that stand most alone have no say: else a 
 blur all others. Where D > `DIRECT`, distances are computed as ‖v‖² - 2 v·v_i + ‖v_i‖², one matrix
 product for a block of rows.
 
+Where training rows may be odd themselves, the `skip` kernels nearest to a row do not count: so many
+of its like must be there before it scores well. The sum is then no density any more, but a score.
+
 Sources: Parzen 1962; Aitchison & Aitken 1976 for κ; Duin 1976 for the choice of h. Deviation: one λ
 for all columns, scaled by what a code drawn from the column would differ; the trimmed mean.
 """
 
 from __future__ import annotations
+
+import math
 
 import equinox as eqx
 import jax
@@ -44,6 +49,7 @@ class KernelRows(eqx.Module):
         log_bandwidth: log h, a scalar.
         changed: `(k,)` λ_j in (0, 1), chance of another code.
         levels: number of levels of each categorical column.
+        skip: kernels that do not count, the largest ones; 0 for a density.
 
     Example:
         >>> model = KernelRows(jnp.zeros((1, 2)), jnp.zeros(()), jnp.zeros(0), ())
@@ -55,6 +61,7 @@ class KernelRows(eqx.Module):
     log_bandwidth: Array
     changed: Array
     levels: tuple[int, ...] = eqx.field(static=True)
+    skip: int = eqx.field(static=True, default=0)
 
     def log_prob(self, x: Array, context: Array | None = None) -> Array:
         """Return log p(v, c) in nats, a scalar, for one row `(D + k,)`."""
@@ -65,6 +72,8 @@ class KernelRows(eqx.Module):
             same = self.centres[:, d + j] == x[d + j]
             other = jnp.log(self.changed[j] / max(n_levels - 1, 1))
             log_kernel = log_kernel + jnp.where(same, jnp.log1p(-self.changed[j]), other)
+        if self.skip:
+            log_kernel = jnp.sort(log_kernel)[: -self.skip]
         return jax.nn.logsumexp(log_kernel) - jnp.log(self.centres.shape[0])
 
     @staticmethod
@@ -90,7 +99,12 @@ class KernelRows(eqx.Module):
 
 
 def kernel_rows(
-    vectors: np.ndarray, levels: tuple[int, ...], seed: int, centres: int = CENTRES
+    vectors: np.ndarray,
+    levels: tuple[int, ...],
+    seed: int,
+    *,
+    centres: int = CENTRES,
+    crowd: float = 0.0,
 ) -> KernelRows:
     """Return the kernel density of these rows, h and λ chosen by leaving rows out.
 
@@ -99,6 +113,7 @@ def kernel_rows(
         levels: number of levels of each of the k categorical columns.
         seed: of the draw.
         centres: rows that stay, drawn at random where there are more.
+        crowd: the share of kernels that do not count, the largest ones.
 
     Example:
         >>> rows = np.random.default_rng(0).normal(size=(500, 1))
@@ -114,6 +129,7 @@ def kernel_rows(
         jnp.asarray(np.log(bandwidth), jnp.float32),
         jnp.asarray(_changes(share, differ, len(rows)), jnp.float32),
         levels,
+        min(math.ceil(crowd * len(rows) - 1e-9), len(rows) - 1),
     )
 
 

@@ -1,10 +1,12 @@
 r"""A log-linear pool: two densities of a table, one score.
 
-    s(x) = ½ log p_flow(x) + ½ log p_kernel(x) - C · #{constant columns with another value}
+    s(x) = w log p_flow(x) + (1 - w) log p_kernel(x) - C · #{constant columns with another value}
 
 A kernel density falls off with the distance to the nearest training rows, a flow knows how columns
 hang together; each misses what the other sees, and the mean of their logarithms (nats) is low where
-either is. The pool is a score, not a normalised density: `log_prob` is that of the flow, exact.
+either is, w = ½. Where the training rows may be odd themselves (`skip` of the kernels) w = 0, for a
+flow learns dense groups of odd rows whatever else is there. The pool is a score, not a normalised
+density: `log_prob` is that of the flow, exact.
 
 Where a constant column has another value both densities are 0, log p = -∞; the score ranks such
 rows below all others by C = `ATOM` nats a column, so that they can still be told apart.
@@ -75,7 +77,8 @@ class TablePool:
         kept = self._with_constants(matrix)
         flow, kernel = self.flow.log_prob(kept)[0], self.kernel.log_prob(kept)[0]
         new = self.preprocess.n_impossible(matrix)
-        return 0.5 * (flow + kernel) - ATOM * new, np.where(new == 0, flow, -np.inf)
+        share = 0.0 if self.kernel.members.skip else 0.5
+        return share * flow + (1.0 - share) * kernel - ATOM * new, np.where(new == 0, flow, -np.inf)
 
     def sample_blocks(self, n: int, seed: int) -> Iterator[np.ndarray]:
         """Yield n rows of the flow, block by block."""
