@@ -17,7 +17,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
     """A density with exact likelihood: an ensemble of normalizing flows.
 
     Args:
-        architecture: `spline-autoregressive`, `spline-coupling`, `maf`, `iaf` or `realnvp`.
+        architecture: `spline-autoregressive`, `spline-coupling`, `maf`, `iaf`, `realnvp`,
+            `planar`, `radial` or `sylvester`.
         n_layers: number of blocks; None to choose by the number of rows.
         width: units of each hidden layer; None to choose by the number of rows.
         depth: hidden layers of each network.
