@@ -24,7 +24,7 @@ demo: $(STAMP)
 install: $(DEV)
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow

@@ -108,7 +108,7 @@ def test_every_family_has_its_page(place: Path) -> None:
     assert {"flow", "gan"} <= set(PAGES)
     read = open_run(place / "gan")
     other = Run(read.folder, {**read.spec, "model": "unheard-of"}, read.model)
-    with pytest.raises(InputError, match=r"no report of a unheard-of yet.*flow, gan"):
+    with pytest.raises(InputError, match=r"no report of a unheard-of yet.*flow, detector, gan"):
         report_run(other)
 
 

@@ -51,7 +51,7 @@ def detector(n, alpha=0.05, **changes):
 def test_a_case_is_told_in_bars_and_words():
     section = cases(report(case(), case(row=3, score=-7.0, p_value=0.3, told="")))
     first, second = section.folds
-    assert first.title == "Row 12: log p −20, p-value 0.01"
+    assert first.title == "Row 12: score −20, p-value 0.01"
     assert second.title.endswith("(not flagged)")
     assert first.open
     assert not second.open
