@@ -93,7 +93,7 @@ def test_cross_calibration_uses_every_row() -> None:
     flagged = detector.predict(new) == -1
     np.testing.assert_array_equal(flagged, detector.p_values(new) <= 0.05)
     assert 0.005 < flagged.mean() < 0.12
-    assert "11" in detector.promise() or "whatever the densities" in detector.promise()
+    assert "whatever the densities" in detector.promise()
     assert np.all(detector.predict(np.full((3, 3), 20.0)) == -1)
     with pytest.raises(AttributeError, match="p_values"):
         _ = detector.offset_
@@ -153,7 +153,6 @@ def test_contributions_sum_to_the_score(pooled: AnomalyDetector) -> None:
     found = pooled.explain(new)
     scores = pooled.score_samples(new)
     np.testing.assert_allclose(found.contributions.sum(axis=1), scores, rtol=1e-5)
-    assert found.top(1)[5][0][0] == "column 2" or found.top(1)[5][0][0].endswith("1")
     assert found.contributions[5].argmin() == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def check_self(detector: Any, density: Any, normal: Any) -> tuple[str, ...]:
 
 
 def _can_be_sampled(density: Any) -> bool:
-    return hasattr(density, "sample") and "random_state" in density.sample.__code__.co_varnames
+    return hasattr(density, "sample") and "random_state" in signature(density.sample).parameters
 
 
 def _encoded(detector: Any, normal: Any, X: Any) -> tuple[Schema, np.ndarray, np.ndarray, Score]:

@@ -2,7 +2,7 @@ r"""Detectors: a flow and a kernel density of the same rows, pooled into one sco
 
 The flow is that of slightly blurred rows (`FlowOptions.blur`), the kernel density keeps the
 training and validation rows; its bandwidth maximises the likelihood of each row under the others.
-Nothing is chosen by labels. See `jensen.models.pool` for the score.
+No label of the user's is asked for. See `jensen.models.pool` for the score.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from jensen.models.kernel import CENTRES, KernelRows, kernel_rows
 from jensen.models.pool import TablePool
 
 BLUR = 0.2
-"""Blur of the flow: with the bandwidths of kernel estimates it tells most anomalies, see
-`benchmarks/anomaly.md`."""
+"""Blur of the flow, in standard deviations; chosen by hand, on labelled benchmark tables."""
 
 STEPS = 2500
 """Steps of the flow, about."""
