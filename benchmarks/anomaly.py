@@ -45,7 +45,8 @@ duplication; standardised by the training rows; one fixed setting for all tables
 each library (kNN: k = 5, distance to the fifth neighbour). Our blur, the even weights of the pool
 and the trimmed choice of its bandwidth were chosen by hand with the AUROC of these tables in view.
 Thresholds: ours is split-conformal, so that about a fifth of the training rows only calibrates;
-PyOD's is the 95% quantile of its training scores; the Gaussian's likewise. Times are wall seconds a table on one thread, compiling included,
+PyOD's is the 95% quantile of its training scores; the Gaussian's likewise. Times are wall
+seconds a table on one thread, compiling included,
 medians over seeds.
 
 AUROC of seeds that both have, ours minus theirs, mean over tables, with the standard error of the
