@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ from jensen.bijections import (  # noqa: E402
     MaskedAutoregressive,
     Permutation,
     Planar,
+    Pointwise,
     Radial,
     Repeat,
+    Rest,
     SplineTransformer,
     Sylvester,
 )
@@ -72,6 +75,8 @@ from jensen.models.flow import (  # noqa: E402
     SplineCoupling,
     SylvesterFlow,
 )
+from jensen.nn.mixer import PatchMixer  # noqa: E402
+from jensen.nn.mlp import MLP  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -121,13 +126,17 @@ def masked(transformer: Any, dim: int, **options: Any) -> MaskedAutoregressive:
     return MaskedAutoregressive(key(), dim, transformer, (6, 6), **options)
 
 
+six = partial(MLP, hidden=(6,))
+mixer = partial(PatchMixer, positions=2, width=6, depth=1)
+
+
 def repeated() -> Repeat:
     """Spline blocks; the affine shifts are where a cloud moves what passes between them."""
 
     def block(k: jax.Array) -> Chain:
         between = elementwise(AffineTransformer(), 3)
-        parts = Coupling(k, 3, spline(), (5,)), between, Permutation((2, 0, 1)), LULinear(3)
-        return Chain(parts)
+        coupling = Coupling(k, 3, spline(), partial(MLP, hidden=(5,)))
+        return Chain((coupling, between, Permutation((2, 0, 1)), LULinear(3)))
 
     return Repeat(eqx.filter_vmap(block)(jax.random.split(key(), 2)))
 
@@ -145,10 +154,9 @@ BIJECTIONS: dict[str, Case] = {
     "Permutation": Case(lambda: Permutation((2, 0, 1)), 3),
     "Elementwise-affine": Case(lambda: elementwise(AffineTransformer(), 3), 3),
     "Elementwise-spline": Case(lambda: elementwise(spline(8), 3), 3),
-    "Coupling-affine": Case(lambda: Coupling(key(), 3, AffineTransformer(), (6,)), 3),
-    "Coupling-spline-context": Case(
-        lambda: Coupling(key(), 3, spline(), (6,), context_dim=2), 3, 2
-    ),
+    "Coupling-affine": Case(lambda: Coupling(key(), 3, AffineTransformer(), six), 3),
+    "Coupling-spline-context": Case(lambda: Coupling(key(), 3, spline(), six, context_dim=2), 3, 2),
+    "Coupling-mixer": Case(lambda: Coupling(key(), 8, AffineTransformer(), mixer), 8),
     "MaskedAutoregressive-affine": Case(lambda: masked(AffineTransformer(), 3), 3),
     "MaskedAutoregressive-spline-residual": Case(lambda: masked(spline(), 3, residual=True), 3),
     "MaskedAutoregressive-spline-context": Case(lambda: masked(spline(), 3, context_dim=2), 3, 2),
@@ -166,6 +174,8 @@ BIJECTIONS: dict[str, Case] = {
     "Repeat": Case(repeated_affine, 3),
     "Repeat-spline": Case(repeated, 3),
     "Inverse": Case(lambda: Inverse(masked(AffineTransformer(), 3, activation="tanh")), 3),
+    "Rest": Case(lambda: Rest(elementwise(AffineTransformer(), 2), 1), 3),
+    "Pointwise": Case(lambda: Pointwise(LULinear(3), 3), 6),
     "Planar": Case(lambda: Planar(key(), 3), 3),
     "Planar-one-dimension": Case(lambda: Planar(key(), 1), 1),
     "Planar-context": Case(lambda: Planar(key(), 3, context_dim=2, hidden=(6,)), 3, 2),

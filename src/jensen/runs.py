@@ -220,6 +220,7 @@ def fit_run(
             source.label,
             f"a run needs at least {_FEWEST_ROWS}, and wants hundreds",
         )
+    schema = family_named(model).columns(schema, recipe)
     spec = _new_spec(source, schema, matrix, model, recipe, seed)
     if resume and (folder / "spec.json").exists():
         spec = continued(folder, spec, settings or {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import bijection_laws as laws
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ from jensen.bijections import (
     SplineTransformer,
 )
 from jensen.bijections.elementwise import Transformer
+from jensen.nn.mlp import MLP
 
 MOST = 0.5
 """The share of comparisons that must say something (see `bijection_laws`)."""
@@ -139,7 +142,7 @@ def test_permutation_refuses_what_is_none(order):
 
 def test_coupling_refuses_one_dimension():
     with pytest.raises(InputError, match="at least two"):
-        Coupling(jax.random.key(0), 1, AffineTransformer(), (4,))
+        Coupling(jax.random.key(0), 1, AffineTransformer(), partial(MLP, hidden=(4,)))
 
 
 @pytest.mark.parametrize("name", BIJECTIONS)

@@ -7,6 +7,8 @@ Both directions cost one pass. Source: Dinh et al. 2017 (arXiv:1605.08803), eqs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 
@@ -14,7 +16,10 @@ from jensen._errors import InputError
 from jensen._typing import Array, Key
 from jensen.bijections.base import Bijection
 from jensen.bijections.elementwise import Transformer
-from jensen.nn.mlp import MLP, check_context
+from jensen.nn.mlp import check_context
+
+Network = Callable[[Key, int, int], Callable[[Array], Array]]
+"""`network(key, n_in, n_out)`: a network of this input and output, which starts at zero."""
 
 
 class Coupling(Bijection):
@@ -24,34 +29,36 @@ class Coupling(Bijection):
         key: randomness of the network's initial weights.
         dim: D ≥ 2.
         transformer: the scalar map T.
-        hidden: widths of the network.
+        network: makes the network, such as `partial(MLP, hidden=(64, 64))`.
         context_dim: length of the context; 0 for none.
-        activation: name of the network's activation.
 
     Raises:
         InputError: for D = 1, where there is nothing to couple.
 
     Example:
         >>> import jax
+        >>> from functools import partial
         >>> from jensen.bijections import AffineTransformer
-        >>> layer = Coupling(jax.random.key(0), 3, AffineTransformer(), (8,))
+        >>> from jensen.nn.mlp import MLP
+        >>> network = partial(MLP, hidden=(8,))
+        >>> layer = Coupling(jax.random.key(0), 3, AffineTransformer(), network)
         >>> layer.forward_and_log_det(jnp.ones(3))[0].tolist()
         [1.0, 1.0, 1.0]
     """
 
-    net: MLP
+    net: Callable[[Array], Array]
     transformer: Transformer
     split: int = eqx.field(static=True)
+    context_dim: int = eqx.field(static=True)
 
     def __init__(
         self,
         key: Key,
         dim: int,
         transformer: Transformer,
-        hidden: tuple[int, ...],
+        network: Network,
         *,
         context_dim: int = 0,
-        activation: str = "relu",
     ) -> None:
         if dim < 2:
             raise InputError(
@@ -59,10 +66,10 @@ class Coupling(Bijection):
                 f"dim={dim}",
                 "use MaskedAutoregressive, which is also defined for one",
             )
-        self.split = dim // 2
+        self.split, self.context_dim = dim // 2, context_dim
         self.transformer = transformer
         n_out = (dim - self.split) * transformer.n_params
-        self.net = MLP(key, self.split + context_dim, n_out, hidden, activation)
+        self.net = network(key, self.split + context_dim, n_out)
 
     def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
         """Return (z_A, T⁻¹(z_B)) and Σ log dx_B/dz_B."""
@@ -76,6 +83,6 @@ class Coupling(Bijection):
 
     def _params(self, value: Array, context: Array | None) -> Array:
         seen = value[: self.split]
-        check_context(self.net.weights[0].shape[1] - self.split, context)
+        check_context(self.context_dim, context)
         inputs = seen if context is None else jnp.concatenate([seen, context])
         return self.net(inputs).reshape(value.shape[0] - self.split, -1)

@@ -109,7 +109,8 @@ def train(
         raise InputError("no rows to train on")
     keys = replicate(st.member_keys(seed, members))
     players = st.initial_players(game.init, keys)
-    arrays, static = eqx.partition(players, eqx.is_inexact_array)
+    arrays, rest = eqx.partition(players, eqx.is_inexact_array)
+    static = jax.tree.map(_of_all, rest)
     run = _Run(game, static, replicate(_on_device(data)), keys, training)
     run.watch = watch
     run.validation = None if validation is None else replicate(_on_device(validation))
@@ -119,12 +120,25 @@ def train(
     state = replicate(state)
     final, step, rows = run.loop(state, step, rows, checkpoints, report)
     return Result(
-        players=eqx.combine(final.best.average, static),
+        players=eqx.combine(final.best.average, rest),
         losses=np.asarray(final.best_loss),
         metrics=rows,
         steps=step,
         stopped_early=bool(np.all(final.stopped)),
     )
+
+
+def _of_all(part: Any) -> Any:
+    """Return a part that is not trained without the members' axis: it is the same for them all."""
+    if not eqx.is_array(part):
+        return part
+    if not bool(jnp.all(part == part[:1])):
+        raise InputError(
+            "a player holds whole numbers that depend on the key",
+            "Game.init",
+            "let what is not trained be the same for every member",
+        )
+    return part[0]
 
 
 class _Run:
@@ -194,8 +208,7 @@ class _Run:
         place = step // self.interval
         if self.watch is not None and place & (place - 1) == 0:
             arrays = jax.tree.map(lambda a: a[0], state.weights.average)
-            static = jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, self.static)
-            self.watch(step, eqx.combine(arrays, static))
+            self.watch(step, eqx.combine(arrays, self.static))
 
     def _chunk(self, state: st.Member, start: int, stop: int) -> st.Member:
         return st.advance(self._fixed(self.keys, jnp.asarray(start), jnp.asarray(stop)), state)

@@ -47,7 +47,14 @@ Nearly three times as many rows a second; at most 0.2 points of AUROC on six sma
 
 def detector_options() -> FlowOptions:
     """Return the options of a detector's flow: small and fast, for it is not alone."""
-    return FlowOptions(n_layers=2, width=64, members=None, bins=None, blur=BLUR)
+    return FlowOptions(
+        architecture="spline-autoregressive",
+        n_layers=2,
+        width=64,
+        members=None,
+        bins=None,
+        blur=BLUR,
+    )
 
 
 def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
@@ -122,6 +129,10 @@ class DetectorFamily(Family):
     def start(self) -> Recipe:
         """Return the recipe of a detector's flow."""
         return replace(self._flow.start(), options=detector_options())
+
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the table's columns as they are."""
+        return schema
 
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
         """Return the recipe with the size of the flow and the length of its training chosen."""

@@ -36,6 +36,14 @@ class Family(abc.ABC):
         """Return the recipe of a user who sets nothing."""
 
     @abc.abstractmethod
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the columns as the family takes them.
+
+        Raises:
+            InputError: if the recipe is not for such columns.
+        """
+
+    @abc.abstractmethod
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
         """Return the recipe with every open choice made for a table with `n_rows` training rows."""
 

@@ -31,8 +31,17 @@ from jensen.fitting.family import (
     preprocess_arrays,
     preprocess_of,
 )
+from jensen.fitting.images import (
+    are_images,
+    grey_levels,
+    image_init,
+    image_preprocess,
+    image_skeleton,
+    level_counts,
+    pixel_columns,
+)
 from jensen.fitting.recipe import Recipe
-from jensen.models.families import FlowInit, chosen_for
+from jensen.models.families import IMAGES, FlowInit, chosen_for
 from jensen.models.table import TableDensity
 from jensen.objectives.likelihood import Mean, NegativeLogProb
 
@@ -75,11 +84,18 @@ def fit_table(
         DivergedError: if training leaves the finite numbers.
     """
     recipe = replace(recipe, options=chosen_for(recipe.options, len(split.train)))
-    preprocess = fit_preprocess(schema, matrix[split.train])
-    vectors = preprocess.forward(matrix[split.train])
+    rows = matrix[split.train]
+    if recipe.options.architecture == IMAGES:
+        preprocess = image_preprocess(schema, rows)
+        counts = level_counts(rows, grey_levels(schema, matrix))
+        vectors, init = preprocess.forward(rows), image_init(recipe.options, schema, counts)
+    else:
+        preprocess = fit_preprocess(schema, rows)
+        vectors = preprocess.forward(rows)
+        init = flow_init(recipe, schema, whitening(preprocess, vectors))
     loss = NegativeLogProb(*_noise(preprocess, recipe.options.blur))
     game = Game(
-        init=flow_init(recipe, schema, whitening(preprocess, vectors)),
+        init=init,
         objective=Mean(loss),
         validate=loss,
     )
@@ -118,16 +134,35 @@ class FlowFamily(Family):
         """Return the default recipe."""
         return Recipe()
 
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the columns, every pixel a whole number where an image flow is to be fitted.
+
+        Raises:
+            InputError: if an image flow is asked for and the rows are no images of grey levels.
+        """
+        chosen = recipe.options.architecture
+        images = chosen == IMAGES or (chosen is None and are_images(schema))
+        return pixel_columns(schema) if images else schema
+
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
-        """Return the recipe with the size of the flow chosen."""
-        return replace(recipe, options=chosen_for(recipe.options, n_rows))
+        """Return the recipe with the architecture and the size of the flow chosen."""
+        options = recipe.options
+        if options.architecture is None and are_images(schema):
+            options = replace(options, architecture=IMAGES)
+        return replace(recipe, options=chosen_for(options, n_rows))
 
     def adaptations(self, recipe: Recipe, n_rows: int) -> list[str]:
         """Return nothing: a flow takes any batch."""
         return []
 
     def check(self, schema: Schema, matrix: np.ndarray, recipe: Recipe, split: Split) -> None:
-        """Accept the table: a flow takes any table that can be read."""
+        """Accept any table, and images of grey levels that can be counted.
+
+        Raises:
+            InputError: for negative grey levels, or too many.
+        """
+        if recipe.options.architecture == IMAGES:
+            grey_levels(schema, matrix)
 
     def fit(
         self,
@@ -150,7 +185,10 @@ class FlowFamily(Family):
             checkpoints=checkpoints,
             report=report,
         )
-        return calibrated(density, density.preprocess, matrix, split), result
+        standard = density.preprocess
+        if recipe.options.architecture == IMAGES:
+            standard = fit_preprocess(schema, matrix[split.train])
+        return calibrated(density, standard, matrix, split), result
 
     def arrays(self, model: DensityFit[TableDensity]) -> Arrays:
         """Return the weights, the preprocessing, the baseline and the calibration scores."""
@@ -163,7 +201,10 @@ class FlowFamily(Family):
     def load(self, arrays: Arrays, schema: Schema, recipe: Recipe) -> DensityFit[TableDensity]:
         """Return the flow, its baseline and its calibration."""
         preprocess = preprocess_of(arrays, schema)
-        init = flow_init(recipe, schema, arrays["baseline.whiten"])
+        if recipe.options.architecture == IMAGES:
+            init = image_skeleton(recipe.options, schema, arrays)
+        else:
+            init = flow_init(recipe, schema, arrays["baseline.whiten"])
         keys = jax.random.split(jax.random.key(0), recipe.options.members or 1)
         skeleton = eqx.filter_eval_shape(
             lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys

@@ -214,6 +214,10 @@ class GanFamily(Family):
         """Return the default recipe of a GAN."""
         return default_recipe()
 
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the table's columns as they are."""
+        return schema
+
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
         """Return the recipe with the open options and the number of epochs chosen."""
         return chosen_for(recipe, schema, n_rows)

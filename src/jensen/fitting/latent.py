@@ -156,6 +156,10 @@ class LatentFamily(Family):
         """Return the default recipe."""
         return default_recipe(self.bound)
 
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the table's columns as they are."""
+        return schema
+
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
         """Return the recipe with the sizes and the number of epochs chosen."""
         return chosen_for(recipe, schema, n_rows)

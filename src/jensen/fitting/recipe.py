@@ -65,4 +65,6 @@ class Recipe:
 def _read(name: str, value: Any, default: Any, kind: str) -> Any:
     """Return `value`, text or not, as the type of the setting; text for an open one may be none."""
     is_open = default is None and isinstance(value, str) and value.lower() not in ("none", "null")
-    return read_value(name, value, 1.0 if is_open and "float" in kind else default)
+    if is_open:
+        default = "" if "str" in kind else 1.0 if "float" in kind else None
+    return read_value(name, value, default)

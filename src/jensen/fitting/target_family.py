@@ -78,6 +78,10 @@ class TargetFamily(Family):
         """Return the default recipe."""
         return default_recipe()
 
+    def columns(self, schema: Schema, recipe: Recipe) -> Schema:
+        """Return the table's columns as they are."""
+        return schema
+
     def chosen_for(self, recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
         """Return the recipe as it is."""
         return recipe

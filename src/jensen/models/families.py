@@ -32,6 +32,10 @@ ARCHITECTURES = {
 }
 FREE = {"planar": 16, "radial": 16, "sylvester": 8}
 """Architectures whose maps hold their own numbers, networks only for a context: their layers."""
+IMAGES = "multiscale"
+"""The architecture of images, see `jensen.models.image`."""
+PIXELS = ("histogram", "logit", "affine")
+"""What takes the pixels of an image to the real line, see `jensen.bijections.pixels`."""
 TAILS: dict[str, type[Base]] = {"normal": NormalBase, "student-t": StudentTBase}
 
 
@@ -40,7 +44,8 @@ class FlowOptions:
     """What a user can set of a flow; `--set key=value` on the command line.
 
     Args:
-        architecture: one of `ARCHITECTURES`.
+        architecture: one of `ARCHITECTURES`; None for `multiscale` where the rows are images of
+            whole grey levels, else `spline-autoregressive`.
         n_layers: number of blocks; None for a choice by the number of training rows.
         width: units of each hidden layer; None for a choice by the number of training rows.
         depth: hidden layers of each network.
@@ -51,12 +56,13 @@ class FlowOptions:
             of training rows.
         blur: standard deviation of noise on the numbers, in standard deviations of their columns:
             the density is then that of the blurred data, which is better at telling anomalies.
+        pixels: the first layer of an image flow, one of `PIXELS`.
 
     Raises:
         InputError: for a value outside its range or an unknown name.
     """
 
-    architecture: str = "spline-autoregressive"
+    architecture: str | None = None
     n_layers: int | None = None
     width: int | None = None
     depth: int = 2
@@ -65,11 +71,17 @@ class FlowOptions:
     tails: str = "normal"
     members: int | None = None
     blur: float = 0.0
+    pixels: str = "histogram"
 
     def __post_init__(self) -> None:
-        for name, choices in (("architecture", ARCHITECTURES), ("tails", TAILS)):
+        for name, choices in (
+            ("architecture", (*ARCHITECTURES, IMAGES)),
+            ("tails", TAILS),
+            ("pixels", PIXELS),
+        ):
             value = getattr(self, name)
-            check_name(value, choices, name)
+            if value is not None:
+                check_name(value, choices, name)
         for name in ("n_layers", "width", "depth", "members"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -91,6 +103,7 @@ def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
         >>> chosen_for(FlowOptions(width=16), 100).n_layers
         2
     """
+    options = replace(options, architecture=options.architecture or "spline-autoregressive")
     small = n_rows < 2000
     best = (
         {"n_layers": 2, "width": 32, "members": 4}
@@ -102,6 +115,8 @@ def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
         }
     )
     best["bins"] = 8
+    if options.architecture == IMAGES:
+        best |= {"n_layers": 4, "width": 32 if small else 64, "members": 1}
     if options.architecture in FREE:
         best |= {"n_layers": FREE[options.architecture], "members": 1}
     return replace(
@@ -133,12 +148,18 @@ def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int,
     A coupling needs two columns to couple: a table with one numeric column gets the
     autoregressive form of the same transformer, which is then the same map without a network.
     """
-    if options.width is None or options.n_layers is None:
-        raise InputError("width and n_layers are not chosen yet", mend="use chosen_for")
+    if options.width is None or options.n_layers is None or options.architecture is None:
+        raise InputError(
+            "architecture, width and n_layers are not chosen yet", mend="use chosen_for"
+        )
     dim, hidden = whiten.shape[0], (options.width,) * options.depth
     flow = None
     if dim:
         name = options.architecture
+        if name == IMAGES:
+            raise InputError(
+                f"architecture={IMAGES} is for images", "architecture", "leave the option out"
+            )
         if dim == 1:
             name = {"realnvp": "maf", "spline-coupling": "spline-autoregressive"}.get(name, name)
         spline = {"bins": options.bins, "bound": options.bound} if "spline" in name else {}

@@ -19,6 +19,7 @@ The likelihood is exact. The builders bear the papers' names:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -42,6 +43,7 @@ from jensen.bijections import (
 )
 from jensen.bijections.elementwise import Transformer
 from jensen.models.base import Base, NormalBase
+from jensen.nn.mlp import MLP
 
 
 class Flow(eqx.Module):
@@ -363,7 +365,9 @@ def _coupling(
     linear: bool,
     base: Base | None,
 ) -> Flow:
+    network = partial(MLP, hidden=hidden, activation=activation)
+
     def layer(k: Key) -> Bijection:
-        return Coupling(k, dim, transformer, hidden, context_dim=context_dim, activation=activation)
+        return Coupling(k, dim, transformer, network, context_dim=context_dim)
 
     return _flow(key, dim, n_layers, layer, linear=linear, base=base)

@@ -28,6 +28,7 @@ import numpy as np
 
 from jensen._typing import Array, Key, PyTree
 from jensen.data.preprocess import Preprocess
+from jensen.nn.mixer import PatchMixer
 
 BLOCK = 1024
 """Rows sampled at once."""
@@ -117,8 +118,10 @@ def block_rows(model: PyTree) -> int:
     last block of a table is filled up with copies of its rows.
     """
     weights = [a for a in jax.tree.leaves(eqx.filter(model, eqx.is_array)) if a.ndim >= 3]
-    widest = max((a.shape[-2] for a in weights), default=1)
-    return int(2 ** np.clip(np.floor(np.log2(2**21 / widest)), 9, 14))
+    parts = jax.tree.leaves(model, is_leaf=lambda part: isinstance(part, PatchMixer))
+    mixers = [part.biases[-1].shape[-2:] for part in parts if isinstance(part, PatchMixer)]
+    widest = max([a.shape[-2] for a in weights] + [n * out for n, out in mixers], default=1)
+    return int(2 ** np.clip(np.floor(np.log2(2**21 / widest)), 7, 14))
 
 
 @cache

@@ -26,7 +26,6 @@ B and C; dynamic binarisation: Salakhutdinov & Murray 2008.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -36,8 +35,6 @@ from scipy.integrate import quad
 from scipy.special import expit, log_expit
 
 from jensen._typing import Array, Key
-from jensen.data.source import open_table
-from jensen.data.table import numbers
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.run import Game, train
 from jensen.models.latent import Latent, Likelihood
@@ -52,6 +49,7 @@ from jensen.objectives.variational import HeldOutBound, NegativeBound, binarised
 from jensen.report.curves import curves
 from jensen.report.latents import image_samples, reconstructions, traversal
 from jensen.studies.bound_terms import FAR, divergences, likelihoods, log_variance, many_draws
+from jensen.studies.digits import absent, idx_file, idx_folder, image_rows
 from jensen.studies.notebook import Notebook
 
 DOCUMENT = 102.994
@@ -128,21 +126,20 @@ class VAEInit(eqx.Module):
 
 def load(book: Notebook) -> Images:
     """Return MNIST where the data folder has it; else the embedded digits, and a remark."""
-    folder = _mnist(book.data)
+    folder = idx_folder(book.data, "mnist", ("train", "t10k"))
     if folder is None:
-        where = "no --data folder was given" if book.data is None else f"none in {book.data}"
         book.remark(
-            f"MNIST is absent ({where}): these figures are of the embedded 8 x 8 digits, and the"
+            f"{absent(book.data, 'MNIST')}: these figures are of the embedded 8 x 8 digits, and the"
             " document's figure was not put to the test"
         )
-        rows, shape = _rows("digits:train")
+        rows, shape = image_rows("digits:train")
         cut, epochs = len(rows) // 8, 100 if book.quick else 200
-        test = _rows("digits:test")[0] / 16
+        test = image_rows("digits:test")[0] / 16
         name = "embedded: 8 x 8 digits (MNIST is absent)"
         return Images(rows[cut:] / 16, rows[:cut] / 16, test, shape, name, epochs, 128, 8)
     wanted, held, tested = (10_000, 1000, 2000) if book.quick else (60_000, VALIDATION, None)
-    rows, shape = _rows(_file(folder, "train"), wanted)
-    test = _rows(_file(folder, "t10k"), tested)[0] / 255
+    rows, shape = image_rows(idx_file(folder, "train"), wanted)
+    test = image_rows(idx_file(folder, "t10k"), tested)[0] / 255
     name, epochs = "MNIST", EPOCHS
     if book.quick:
         name, epochs = "MNIST, the first 10,000 images", 15
@@ -151,32 +148,6 @@ def load(book: Notebook) -> Images:
     return Images(
         rows[:cut] / 255, rows[cut:] / 255, test, shape, name, epochs, 400, 20, not book.quick
     )
-
-
-def _mnist(data: Path | None) -> Path | None:
-    """Return the folder with MNIST's two files of images, or None."""
-    for folder in () if data is None else (data / "mnist", data):
-        if all(_file(folder, part).exists() for part in ("train", "t10k")):
-            return folder
-    return None
-
-
-def _file(folder: Path, part: str) -> Path:
-    packed = folder / f"{part}-images-idx3-ubyte.gz"
-    return packed if packed.exists() else packed.with_suffix("")
-
-
-def _rows(data: Path | str, wanted: int | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return the first rows `(n, D)` of a stack of images, and the images' shape."""
-    source = open_table(data)
-    blocks, n = [], 0
-    for batch in source.batches(wanted or 65536):
-        blocks.append(np.stack([numbers(column) for column in batch.columns], axis=1))
-        n += len(blocks[-1])
-        if wanted is not None and n >= wanted:
-            break
-    height, width = (source.shape or (1, 1))[:2]
-    return np.concatenate(blocks)[:wanted].astype(np.float32), (height, width)
 
 
 def trained(images: Images, seed: int) -> tuple[Latent, Latent, dict[str, np.ndarray]]:

@@ -24,6 +24,7 @@ STUDIES = {
     "dirac-gan": "jensen.studies.dirac_gan",
     "discriminator-jsd": "jensen.studies.discriminator_jsd",
     "dual-gan": "jensen.studies.dual_gan",
+    "flow-anomaly": "jensen.studies.flow_anomaly",
     "flow-kl": "jensen.studies.flow_kl",
     "gan-optimum": "jensen.studies.gan_optimum",
     "iwae-bound": "jensen.studies.iwae_bound",
