@@ -18,15 +18,15 @@ from jensen.models.flow import PlanarFlow
 @pytest.mark.parametrize("n_rows", [100, 10_000])
 @pytest.mark.parametrize("architecture", FREE)
 def test_sizes_are_chosen(architecture, n_rows):
-    chosen = chosen_for(FlowOptions(architecture=architecture), n_rows)
+    chosen = chosen_for(FlowOptions(architecture=architecture), n_rows, 2)
     assert (chosen.n_layers, chosen.members) == (FREE[architecture], 1)
-    assert chosen_for(FlowOptions(architecture=architecture, n_layers=3), n_rows).n_layers == 3
+    assert chosen_for(FlowOptions(architecture=architecture, n_layers=3), n_rows, 2).n_layers == 3
 
 
 @pytest.mark.parametrize(("dim", "levels"), [(1, ()), (2, (3,)), (1, (2, 2))])
 @pytest.mark.parametrize("architecture", FREE)
 def test_any_table_has_a_density(architecture, dim, levels):
-    options = chosen_for(FlowOptions(architecture=architecture, n_layers=2), 100)
+    options = chosen_for(FlowOptions(architecture=architecture, n_layers=2), 100, 2)
     model = build_flow(jax.random.key(0), options, jnp.eye(dim), levels)
     model = jax.tree.map(lambda a: a + 0.3 if eqx.is_inexact_array(a) else a, model)
     x = jnp.concatenate([jnp.full(dim, 0.3), jnp.zeros(len(levels))])

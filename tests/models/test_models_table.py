@@ -16,6 +16,7 @@ from jensen.data.preprocess import fit_preprocess, whitening
 from jensen.data.schema import read
 from jensen.data.source import open_table
 from jensen.fitting import Recipe, flow_init
+from jensen.models.margins import Start
 from jensen.models.table import BLOCK, N_NOISE, TableDensity
 
 RNG = np.random.default_rng(0)
@@ -35,7 +36,7 @@ def density(*names: str, members: int = 2, scale: float = 0.2) -> TableDensity:
     preprocess = fit_preprocess(schema, matrix)
     settings = {"n_layers": 1, "width": 8, "depth": 1, "members": members, "bins": 4}
     whiten = whitening(preprocess, preprocess.forward(matrix))
-    init = flow_init(Recipe.from_settings(settings), schema, whiten)
+    init = flow_init(Recipe.from_settings(settings), schema, Start(whiten))
     keys = jax.random.split(jax.random.key(0), members)
     players = eqx.filter_vmap(lambda key: init(key)[0])(keys)
     arrays, static = eqx.partition(players, eqx.is_inexact_array)

@@ -15,6 +15,7 @@ import pytest
 from conftest import key, randomise
 from jensen.bijections import AffineTransformer, MaskedAutoregressive, SplineTransformer
 from jensen.nn.masked import MaskedMLP, hidden_degrees
+from jensen.nn.mlp import thinned
 
 DIMS = (1, 2, 3, 8, 43)
 HIDDEN = ((16, 16), (5,), (64, 64), (5, 5, 5))
@@ -50,6 +51,14 @@ def test_the_recursion_equals_the_network(dim, hidden):
             assert one.shape == (dim, 3)
             scale = 1 + np.abs(np.asarray(other)).max()
             assert np.abs(np.asarray(one - other)).max() < 1e-12 * scale
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_recursion_of_a_thinned_network_equals_the_network(residual):
+    net = thinned(key(), randomise(MaskedMLP(key(), 8, 3, (16, 16), residual=residual), 1.0), 0.3)
+    one, other = both(net, jnp.linspace(-1.0, 1.0, 8), None)
+    scale = 1 + np.abs(np.asarray(other)).max()
+    assert np.abs(np.asarray(one - other)).max() < 1e-5 * scale
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import key, randomise
 from jensen._errors import InputError
 from jensen.nn.activations import ACTIVATIONS, activation
 from jensen.nn.masked import MaskedMLP
-from jensen.nn.mlp import MLP
+from jensen.nn.mlp import MLP, thinned
 
 
 def test_an_unknown_activation_is_refused_with_the_nearest():
@@ -64,3 +65,30 @@ def test_networks_pickle(net):
     args = (jnp.ones(2), jnp.ones(1)) if isinstance(net, MaskedMLP) else (jnp.ones(2),)
     assert jax.tree.structure(again) == jax.tree.structure(net)
     assert (again(*args) == net(*args)).all()
+
+
+NETS = {
+    "plain": lambda: MLP(key(), 3, 2, (64,), last=1.0),
+    "masked": lambda: randomise(MaskedMLP(key(), 3, 2, (64,)), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_thinned_network_keeps_its_mean(name):
+    net, x, n = NETS[name](), jnp.array([0.5, -1.0, 2.0]), 4000
+    drawn = jax.vmap(lambda k: thinned(k, net, 0.25)(x))(jax.random.split(key(), n))
+    # one hidden layer: the output is linear in what it is multiplied with
+    away = (np.mean(drawn, axis=0) - net(x)) * n**0.5 / (np.std(drawn, axis=0) + 1e-6)
+    assert np.abs(away).max() < 4  # once in 15,000 keys for one output; this key is fixed
+    assert np.std(drawn, axis=0).max() > 0.01
+
+
+def test_a_share_of_the_units_is_dropped_in_every_layer_of_a_stack():
+    stack = eqx.filter_vmap(lambda k: MLP(k, 3, 2, (200, 100)))(jax.random.split(key(), 3))
+    keep = thinned(key(), stack, 0.3).keep
+    assert [layer.shape for layer in keep] == [(3, 200), (3, 100)]
+    values = np.concatenate([np.asarray(layer).ravel() for layer in keep])
+    np.testing.assert_allclose(np.unique(values), [0.0, 1 / 0.7], rtol=1e-6)
+    # 4 standard errors of 900 units
+    assert abs(np.mean(values == 0) - 0.3) < 4 * (0.21 / 900) ** 0.5
+    assert (keep[0][0] != keep[0][1]).any()

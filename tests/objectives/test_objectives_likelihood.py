@@ -78,3 +78,18 @@ def test_the_gradient_is_the_finite_difference():
         difference = (loss(h) - loss(-h)) / (2 * h)
         slope = jax.jit(jax.grad(loss))(0.0)
         assert abs(float(difference - slope)) < 1e-6 * (1 + abs(float(slope)))
+
+
+def test_dropout_is_of_each_row_and_of_the_key_and_trains_every_weight():
+    model, x = flow("SplineAutoregressive"), jnp.ones((5, 2))
+    whole, loss = NegativeLogProb(), NegativeLogProb(dropout=0.5)
+    first, same, other = (loss((model,), x, jax.random.key(k)) for k in (0, 0, 1))
+    assert (first == same).all()
+    assert (first != other).any()
+    assert np.unique(np.asarray(first)).size > 1  # five equal rows, five thinned models
+    assert np.unique(np.asarray(whole((model,), x, jax.random.key(0)))).size == 1
+    arrays, static = eqx.partition(model, eqx.is_inexact_array)
+    gradient = jax.grad(lambda a: Mean(loss)((eqx.combine(a, static),), x, jax.random.key(0))[0])(
+        arrays
+    )
+    assert jax.tree.structure(gradient) == jax.tree.structure(arrays)

@@ -135,6 +135,33 @@ class SplineTransformer(Transformer):
         log_slope = _log_slope(xi, rest, s, d0, d1)
         return jnp.where(inside, u0 + w * xi, v), jnp.where(inside, -log_slope, 0.0)
 
+    def params_through(self, u: np.ndarray, v: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """Return raw parameters `(…, 3K - 1)` of the spline through given knots, float64.
+
+        Bins below `min_size` and slopes below `min_slope` are raised to just above them.
+
+        Args:
+            u: `(…, K + 1)`, rising from -B to B.
+            v: `(…, K + 1)`, the same.
+            slopes: `(…, K - 1)`, dv/du at the inner knots, above 0.
+
+        Example:
+            >>> spline, knots = SplineTransformer(2, 1.0), np.array([-1.0, 0.5, 1.0])
+            >>> raw = jnp.asarray(spline.params_through(knots, -knots[::-1], np.array([2.0])))
+            >>> round(float(spline.apply(raw, jnp.asarray(0.5))[0]), 6)
+            -0.5
+        """
+        floor, least = 1.1 * self.min_size, 1.1 * self.min_slope
+        raw = []
+        for knots in (u, v):
+            shares = np.maximum(np.diff(knots) / (2 * self.bound), floor)
+            shares = shares / shares.sum(axis=-1, keepdims=True)
+            raw.append(np.log(np.maximum(shares - self.min_size, 0.01 * self.min_size)))
+        excess = np.maximum(slopes, least) - self.min_slope
+        # the inverse of softplus, written so that neither a large nor a small value is lost
+        inverse = excess + np.log(-np.expm1(-excess))
+        return np.concatenate([*raw, inverse - np.log(np.expm1(1.0 - self.min_slope))], axis=-1)
+
     def _bin(self, params: Array, value: Array, *, by_height: bool) -> tuple[Array, ...]:
         """Return u_k, w, v_k, h, δ_k and δ_{k+1} of the bin k that holds `value`.
 

@@ -28,6 +28,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         members: flows trained side by side and mixed equally; None to choose by the rows.
         blur: standard deviation of noise on the numbers, in those of their columns; the density is
             then that of the blurred data.
+        margins: bins of the splines that start at each column's own shape; 0 for none, None to
+            choose by the rows.
+        dropout: share of hidden units that each row loses in training; None to choose by the rows
+            and the columns.
+        residual: residual masked networks.
         epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
         learning_rate: step size of Adam.
@@ -58,6 +63,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         tails: str = "normal",
         members: int | None = None,
         blur: float = 0.0,
+        margins: int | None = None,
+        dropout: float | None = None,
+        residual: bool = False,
         epochs: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -74,6 +82,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.tails = tails
         self.members = members
         self.blur = blur
+        self.margins = margins
+        self.dropout = dropout
+        self.residual = residual
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -54,6 +54,8 @@ def detector_options() -> FlowOptions:
         members=None,
         bins=None,
         blur=BLUR,
+        margins=0,
+        dropout=0.0,
     )
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.data.preprocess import Preprocess, fit_preprocess, whitening
+from jensen.data.preprocess import Preprocess, fit_preprocess
 from jensen.data.schema import Schema
 from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
@@ -42,13 +42,22 @@ from jensen.fitting.images import (
 )
 from jensen.fitting.recipe import Recipe
 from jensen.models.families import IMAGES, FlowInit, chosen_for
+from jensen.models.margins import Start, no_change, start_of
 from jensen.models.table import TableDensity
 from jensen.objectives.likelihood import Mean, NegativeLogProb
 
 
-def flow_init(recipe: Recipe, schema: Schema, whiten: np.ndarray) -> FlowInit:
+def flow_init(recipe: Recipe, schema: Schema, start: Start) -> FlowInit:
     """Return how the flow of a table begins."""
-    return FlowInit(jnp.asarray(whiten, jnp.float32), recipe.options, table_levels(schema))
+    return FlowInit(
+        jnp.asarray(start.whiten, jnp.float32), start.margins, recipe.options, table_levels(schema)
+    )
+
+
+def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
+    """Return the recipe with every open option of the flow chosen for `n_rows` training rows."""
+    n_columns = len(schema.continuous) + len(schema.categorical)
+    return replace(recipe, options=chosen_for(recipe.options, n_rows, n_columns))
 
 
 def table_levels(schema: Schema) -> tuple[int, ...]:
@@ -83,26 +92,28 @@ def fit_table(
     Raises:
         DivergedError: if training leaves the finite numbers.
     """
-    recipe = replace(recipe, options=chosen_for(recipe.options, len(split.train)))
+    recipe = settled(recipe, schema, len(split.train))
     rows = matrix[split.train]
-    if recipe.options.architecture == IMAGES:
-        preprocess = image_preprocess(schema, rows)
-        counts = level_counts(rows, grey_levels(schema, matrix))
-        vectors, init = preprocess.forward(rows), image_init(recipe.options, schema, counts)
-    else:
-        preprocess = fit_preprocess(schema, rows)
-        vectors = preprocess.forward(rows)
-        init = flow_init(recipe, schema, whitening(preprocess, vectors))
+    images = recipe.options.architecture == IMAGES
+    preprocess = image_preprocess(schema, rows) if images else fit_preprocess(schema, rows)
+    vectors = preprocess.forward(rows)
     loss = NegativeLogProb(*_noise(preprocess, recipe.options.blur))
+    held = preprocess.forward(matrix[split.validation])
+    if images:
+        counts = level_counts(rows, grey_levels(schema, matrix))
+        init = image_init(recipe.options, schema, counts)
+    else:
+        start = start_of(preprocess, vectors, held, recipe.options.margins or 0)
+        init = flow_init(recipe, schema, start)
     game = Game(
         init=init,
-        objective=Mean(loss),
+        objective=Mean(replace(loss, dropout=recipe.options.dropout or 0.0)),
         validate=loss,
     )
     result = train(
         game,
         vectors,
-        preprocess.forward(matrix[split.validation]),
+        held,
         recipe.training,
         seed=seed,
         members=recipe.options.members or 1,
@@ -148,8 +159,8 @@ class FlowFamily(Family):
         """Return the recipe with the architecture and the size of the flow chosen."""
         options = recipe.options
         if options.architecture is None and are_images(schema):
-            options = replace(options, architecture=IMAGES)
-        return replace(recipe, options=chosen_for(options, n_rows))
+            recipe = replace(recipe, options=replace(options, architecture=IMAGES))
+        return settled(recipe, schema, n_rows)
 
     def adaptations(self, recipe: Recipe, n_rows: int) -> list[str]:
         """Return nothing: a flow takes any batch."""
@@ -204,7 +215,9 @@ class FlowFamily(Family):
         if recipe.options.architecture == IMAGES:
             init = image_skeleton(recipe.options, schema, arrays)
         else:
-            init = flow_init(recipe, schema, arrays["baseline.whiten"])
+            whiten, bins = arrays["baseline.whiten"], recipe.options.margins or 0
+            start = Start(whiten, no_change(len(whiten), bins) if bins and len(whiten) else None)
+            init = flow_init(recipe, schema, start)
         keys = jax.random.split(jax.random.key(0), recipe.options.members or 1)
         skeleton = eqx.filter_eval_shape(
             lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k), keys

@@ -191,7 +191,7 @@ def fit_density(
     ends = chains.points[np.isfinite(chains.log_weights)]
     preprocess = _units(schema, ends)
     whiten = whitening(preprocess, preprocess.forward(ends))
-    init = FlowInit(jnp.asarray(whiten, jnp.float32), options.flow(), ())
+    init = FlowInit(jnp.asarray(whiten, jnp.float32), None, options.flow(), ())
     shift, scale = (jnp.asarray(v, jnp.float32) for v in (preprocess.mean, preprocess.scale))
     target = Rescaled(log_density, shift, scale)
     rows = np.zeros((BATCHES * recipe.training.optimisation.batch_size, 1), np.float32)

@@ -130,7 +130,7 @@ class TargetFamily(Family):
     def load(self, arrays: Arrays, schema: Schema, recipe: Recipe) -> TargetModel:
         """Return the flow."""
         whiten = arrays[_WHITEN]
-        init = FlowInit(jnp.asarray(whiten, jnp.float32), recipe.options.flow(), ())
+        init = FlowInit(jnp.asarray(whiten, jnp.float32), None, recipe.options.flow(), ())
         skeleton = eqx.filter_eval_shape(
             lambda k: eqx.filter_vmap(lambda key: init(key)[0])(k),
             jax.random.split(jax.random.key(0), 1),

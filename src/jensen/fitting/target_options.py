@@ -81,6 +81,8 @@ class TargetOptions:
             bound=self.bound,
             tails=self.tails,
             members=1,
+            margins=0,
+            dropout=0.0,
         )
 
 

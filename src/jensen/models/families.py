@@ -15,7 +15,7 @@ import numpy as np
 
 from jensen._errors import InputError, check_name
 from jensen._typing import Array, Key
-from jensen.bijections import Chain, LULinear
+from jensen.bijections import Bijection, Chain, LULinear
 from jensen.models import flow as flows
 from jensen.models.base import Base, NormalBase, StudentTBase
 from jensen.models.mixed import Categories, Mixed
@@ -30,6 +30,8 @@ ARCHITECTURES = {
     "radial": flows.RadialFlow,
     "sylvester": flows.SylvesterFlow,
 }
+MASKED = ("maf", "iaf", "spline-autoregressive")
+"""Architectures of masked networks."""
 FREE = {"planar": 16, "radial": 16, "sylvester": 8}
 """Architectures whose maps hold their own numbers, networks only for a context: their layers."""
 IMAGES = "multiscale"
@@ -56,6 +58,11 @@ class FlowOptions:
             of training rows.
         blur: standard deviation of noise on the numbers, in standard deviations of their columns:
             the density is then that of the blurred data, which is better at telling anomalies.
+        margins: bins of the splines next to the data that start at each column's own shape, see
+            `jensen.models.margins`; 0 for none; None for a choice by the number of training rows.
+        dropout: share of the networks' hidden units that each example loses in training; None for
+            a choice by the numbers of training rows and columns.
+        residual: residual masked networks, for `maf`, `iaf` and `spline-autoregressive`.
         pixels: the first layer of an image flow, one of `PIXELS`.
 
     Raises:
@@ -71,6 +78,9 @@ class FlowOptions:
     tails: str = "normal"
     members: int | None = None
     blur: float = 0.0
+    margins: int | None = None
+    dropout: float | None = None
+    residual: bool = False
     pixels: str = "histogram"
 
     def __post_init__(self) -> None:
@@ -90,35 +100,60 @@ class FlowOptions:
             raise InputError(f"bins must lie in 2..100, got {self.bins}")
         if self.bound <= 0:
             raise InputError(f"bound must be above 0, got {self.bound}")
+        if self.margins is not None and self.margins != 0 and not 4 <= self.margins <= 100:
+            raise InputError(f"margins must be 0 or lie in 4..100, got {self.margins}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.residual and self.architecture not in MASKED:
+            raise InputError(
+                f"{self.architecture} has no masked networks to be residual",
+                "residual",
+                f"choose of {', '.join(MASKED)}, or leave residual out",
+            )
         if not 0 <= self.blur < np.inf:
             raise InputError(f"blur must be at least 0, got {self.blur}")
 
 
-def chosen_for(options: FlowOptions, n_rows: int) -> FlowOptions:
-    """Return the options with every None chosen for a table with `n_rows` training rows.
+CROWDED = 200
+"""Training rows for each column below which hidden units are dropped in training."""
+
+
+def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions:
+    """Return the options with every None chosen for a table.
 
     Small tables get small networks and more members: there averaging gains more than capacity.
+    Larger ones start at the shape of each column (but under Student-t tails, which are a shape of
+    their own), and lose hidden units in training where columns are many.
+
+    Args:
+        options: of the user.
+        n_rows: training rows.
+        n_columns: numeric and categorical columns.
 
     Example:
-        >>> chosen_for(FlowOptions(width=16), 100).n_layers
+        >>> chosen_for(FlowOptions(width=16), 100, 5).n_layers
         2
+        >>> [chosen_for(FlowOptions(), 3000, n_columns).dropout for n_columns in (2, 43)]
+        [0.0, 0.2]
     """
     options = replace(options, architecture=options.architecture or "spline-autoregressive")
     small = n_rows < 2000
     best = (
-        {"n_layers": 2, "width": 32, "members": 4}
+        {"n_layers": 2, "width": 32, "members": 4, "margins": 0, "dropout": 0.0}
         if small
         else {
             "n_layers": 4,
             "width": 64,
             "members": 2,
+            "margins": 12 if options.tails == "normal" else 0,
+            "dropout": 0.2 if n_rows < CROWDED * n_columns else 0.0,
         }
     )
     best["bins"] = 8
     if options.architecture == IMAGES:
-        best |= {"n_layers": 4, "width": 32 if small else 64, "members": 1}
+        best |= {"n_layers": 4, "members": 1, "margins": 0, "dropout": 0.0}
     if options.architecture in FREE:
-        best |= {"n_layers": FREE[options.architecture], "members": 1}
+        best |= {"n_layers": FREE[options.architecture], "members": 1, "margins": 0, "dropout": 0.0}
     return replace(
         options, **{name: v for name, v in best.items() if getattr(options, name) is None}
     )
@@ -130,19 +165,27 @@ class FlowInit(eqx.Module):
     Args:
         options: the flow's options.
         whiten: `(D, D)` lower triangular, the linear map it starts as.
+        margins: the layer before it, next to the data, or None.
         levels: number of levels of each categorical column.
     """
 
     whiten: Array
+    margins: Bijection | None
     options: FlowOptions = eqx.field(static=True)
     levels: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, key: Key) -> tuple[Mixed]:
         """Return the model of one member."""
-        return (build_flow(key, self.options, self.whiten, self.levels),)
+        return (build_flow(key, self.options, self.whiten, self.levels, self.margins),)
 
 
-def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int, ...]) -> Mixed:
+def build_flow(
+    key: Key,
+    options: FlowOptions,
+    whiten: Array,
+    levels: tuple[int, ...],
+    margins: Bijection | None = None,
+) -> Mixed:
     """Return the model of a table with D numeric columns and the given categorical ones.
 
     A coupling needs two columns to couple: a table with one numeric column gets the
@@ -162,6 +205,7 @@ def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int,
             )
         if dim == 1:
             name = {"realnvp": "maf", "spline-coupling": "spline-autoregressive"}.get(name, name)
+        masked = {"residual": options.residual} if name in MASKED else {}
         spline = {"bins": options.bins, "bound": options.bound} if "spline" in name else {}
         flow = ARCHITECTURES[name](
             key,
@@ -172,9 +216,11 @@ def build_flow(key: Key, options: FlowOptions, whiten: Array, levels: tuple[int,
             linear=name not in FREE,
             base=TAILS[options.tails](dim),
             **spline,
+            **masked,
         )
         start = LULinear(dim, start=jnp.asarray(whiten))
-        flow = flows.Flow(Chain((start, flow.bijection)), flow.base)
+        first = (start,) if margins is None else (margins, start)
+        flow = flows.Flow(Chain((*first, flow.bijection)), flow.base)
     return Mixed(flow, Categories(key, levels, hidden) if levels else None)
 
 

@@ -54,6 +54,10 @@ class MaskedMLP(eqx.Module):
         groups: how many inputs each dimension has (one each where empty): a category enters as
             its one-hot vector.
 
+    Attributes:
+        keep: what each hidden layer's units are multiplied with, see `jensen.nn.mlp.thinned`; None
+            but in training with dropout.
+
     Example:
         >>> net = MaskedMLP(jax.random.key(0), dim=3, n_params=2, hidden=(16, 16))
         >>> net(jnp.ones(3)).shape
@@ -63,6 +67,7 @@ class MaskedMLP(eqx.Module):
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     context_weight: Array | None
+    keep: tuple[Array, ...] | None
     dim: int = eqx.field(static=True)
     n_params: int = eqx.field(static=True)
     activation: str = eqx.field(static=True)
@@ -95,6 +100,7 @@ class MaskedMLP(eqx.Module):
         self.weights = (*inner, jnp.zeros((dim * n_params, hidden[-1])))
         self.biases = tuple(jnp.zeros(w.shape[0]) for w in self.weights)
         self.context_weight = drawn[-1] if context_dim else None
+        self.keep = None
 
     def __call__(self, x: Array, context: Array | None = None) -> Array:
         """Return the parameters `(D, P)` for one example `(D,)` and its context.
@@ -111,7 +117,8 @@ class MaskedMLP(eqx.Module):
             a = (weight * mask) @ h + bias
             if i == 0:
                 a = a + from_context
-            h = h + act(a) if self.residual and i > 0 else act(a)
+            new = act(a) if self.keep is None else self.keep[i] * act(a)
+            h = h + new if self.residual and i > 0 else new
         out = (self.weights[-1] * masks[-1]) @ h
         return (out + self.biases[-1]).reshape(self.dim, self.n_params)
 
@@ -133,6 +140,8 @@ class MaskedMLP(eqx.Module):
                 start, count = self._window(layer.shape[0], d)
                 a = _rows(weights[i], start, count) @ h + _rows(biases[i], start, count)
                 new = act(a)
+                if self.keep is not None:
+                    new = _rows(self.keep[i], start, count) * new
                 if self.residual and i > 0:
                     new = new + _rows(h, start, count)
                 h = jax.lax.dynamic_update_slice_in_dim(layer, new, start, 0)

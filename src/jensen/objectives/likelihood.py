@@ -10,6 +10,9 @@ A *blurred* density is that of the data plus noise, x + b ε with ε ~ N(0, I) f
 the density that a kernel estimator of bandwidth b estimates, with a network in place of the sum
 over rows. It falls off with the distance to the data in every direction, also where they are thin.
 
+*Dropout* is part of the loss too: each example is scored by a model of its own whose networks have
+lost a share of their hidden units. Validation uses the loss without it.
+
 Source: Theis et al. 2016 (arXiv:1511.01844), sec. 3.1; noise in training as smoothing: Rothfuss et
 al. 2019 (arXiv:1907.08982).
 """
@@ -24,6 +27,8 @@ import jax
 import jax.numpy as jnp
 
 from jensen._typing import Array, Key, PyTree
+from jensen.nn.masked import MaskedMLP
+from jensen.nn.mlp import MLP, thinned
 
 
 class Density(Protocol):
@@ -51,6 +56,7 @@ class NegativeLogProb(eqx.Module):
     Args:
         step: `(D,)` resolution of the columns, or None where all are continuous.
         blur: `(D,)` b, standard deviation of the noise on each column, or None.
+        dropout: share of the hidden units that each example loses, at random.
 
     Example:
         >>> from jensen.models.flow import MAF
@@ -61,6 +67,7 @@ class NegativeLogProb(eqx.Module):
 
     step: Array | None = None
     blur: Array | None = None
+    dropout: float = eqx.field(static=True, default=0.0)
 
     def __call__(
         self, players: tuple[Density, ...], batch: Array | tuple[Array, Array], key: Key
@@ -72,9 +79,32 @@ class NegativeLogProb(eqx.Module):
         if self.blur is not None:
             noise = jax.random.normal(jax.random.fold_in(key, 1), x.shape, x.dtype)
             x = x + self.blur * noise
-        if context is None:
-            return -jax.vmap(players[0].log_prob)(x)
-        return -jax.vmap(players[0].log_prob)(x, context)
+        axes = 0, None if context is None else 0
+        if not self.dropout:
+            return -jax.vmap(players[0].log_prob, in_axes=axes)(x, context)
+
+        def one(key: Key, x: Array, context: Array | None) -> Array:
+            return -with_dropout(key, players[0], self.dropout).log_prob(x, context)
+
+        keys = jax.random.split(jax.random.fold_in(key, 2), x.shape[0])
+        return jax.vmap(one, in_axes=(0, *axes))(keys, x, context)
+
+
+def with_dropout(key: Key, model: PyTree, rate: float) -> PyTree:
+    """Return a model each of whose networks has lost hidden units, see `jensen.nn.mlp.thinned`.
+
+    Only a loss calls this, with a key of each example: a model that is scored or sampled is whole,
+    and its code knows nothing of keys.
+    """
+
+    def is_net(node: Any) -> bool:
+        return isinstance(node, MaskedMLP | MLP)
+
+    nodes, structure = jax.tree.flatten(model, is_leaf=is_net)
+    return structure.unflatten(
+        thinned(jax.random.fold_in(key, i), node, rate) if is_net(node) else node
+        for i, node in enumerate(nodes)
+    )
 
 
 class Mean(eqx.Module):
