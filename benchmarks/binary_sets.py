@@ -150,7 +150,7 @@ def _size(raw: dict, name: str) -> int:
 
 def main() -> None:
     """Measure sets, or write the section."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Binary sets")
     parser.add_argument("action", choices=("run", "table"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=[])

@@ -35,7 +35,7 @@ def log_prob(found: tuple[Start, Preprocess], rows: np.ndarray) -> np.ndarray:
     y = ((rows - preprocess.mean) / preprocess.scale + noise).astype("f4")
     extra = preprocess.log_det
     if begin.margins is not None:
-        y, log_det = jax.vmap(begin.margins.inverse_and_log_det)(y)
+        y, log_det = jax.vmap(begin.margins.inverse_and_log_det)(jnp.asarray(y))
         extra = extra + np.asarray(log_det)
     z = np.asarray(y, float) @ begin.whiten.T
     normal = -0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
@@ -94,12 +94,13 @@ def test_a_layer_that_loses_on_validation_rows_is_not_used() -> None:
 
 def test_the_layer_is_a_bijection() -> None:
     begin, _ = start(RNG.exponential(size=(N + HELD_OUT, 3)))
-    assert begin.margins is not None
-    assert changed(begin.margins)
+    layer = begin.margins
+    assert layer is not None
+    assert changed(layer)
     x = jnp.asarray([0.3, -0.5, 2.0], jnp.float32)
-    z, log_det = begin.margins.inverse_and_log_det(x)
-    back, other = begin.margins.forward_and_log_det(z)
-    jacobian = jax.jacfwd(lambda v: begin.margins.inverse_and_log_det(v)[0])(x)
+    z, log_det = layer.inverse_and_log_det(x)
+    back, other = layer.forward_and_log_det(z)
+    jacobian = jax.jacfwd(lambda v: layer.inverse_and_log_det(v)[0])(x)
     np.testing.assert_allclose(back, x, atol=1e-4)
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-4)
     np.testing.assert_allclose(other, -log_det, atol=1e-3)

@@ -97,7 +97,8 @@ def fit_table(
     images = recipe.options.architecture == IMAGES
     preprocess = image_preprocess(schema, rows) if images else fit_preprocess(schema, rows)
     vectors = preprocess.forward(rows)
-    loss = NegativeLogProb(*_noise(preprocess, recipe.options.blur))
+    step, blur = _noise(preprocess, recipe.options.blur)
+    loss = NegativeLogProb(step, blur)
     held = preprocess.forward(matrix[split.validation])
     if images:
         counts = level_counts(rows, grey_levels(schema, matrix))
@@ -107,7 +108,7 @@ def fit_table(
         init = flow_init(recipe, schema, start)
     game = Game(
         init=init,
-        objective=Mean(replace(loss, dropout=recipe.options.dropout or 0.0)),
+        objective=Mean(NegativeLogProb(step, blur, recipe.options.dropout or 0.0)),
         validate=loss,
     )
     result = train(
