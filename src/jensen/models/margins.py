@@ -43,7 +43,8 @@ BOUND = 4.0
 _LEAST = 1e-5  # smallest bin, as a share of 2B: at an edge of a column few rows fill many z
 _ROWS = 20_000  # whose quantiles are taken
 _CELL = (np.arange(8) + 0.5) / 8 - 0.5  # where a value on a grid counts as lying in its cell
-_TAIL = 4.0
+_AT_ONCE = 4096  # rows that go through a layer together
+_TAIL = 4.0  # rows beyond the last knot whose place is a quantile
 _FEWEST = 5  # training rows, below which there are no quantiles to speak of
 
 
@@ -153,10 +154,13 @@ def _through(layer: Chain, rows: np.ndarray) -> tuple[Array, Array]:
     affine, last = layer.bijections
     if not isinstance(affine, Affine) or not isinstance(last, Elementwise):
         raise TypeError(f"not a layer of margins: {layer}")
-    z, log_slope = last.transformer.apply(
-        last.params, jnp.exp(-affine.log_scale) * (rows - affine.shift)
-    )
-    return z, log_slope - affine.log_scale
+
+    def one(row: Array) -> tuple[Array, Array]:
+        u = jnp.exp(-affine.log_scale) * (row - affine.shift)
+        z, log_slope = last.transformer.apply(last.params, u)
+        return z, log_slope - affine.log_scale
+
+    return jax.lax.map(one, jnp.asarray(rows), batch_size=_AT_ONCE)
 
 
 def _log_prob(layer: Chain, rows: np.ndarray) -> np.ndarray:
