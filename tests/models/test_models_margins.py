@@ -46,12 +46,13 @@ def changed(margins: Chain | None) -> bool:
     return margins is not None and any(np.any(leaf != 0) for leaf in jax.tree.leaves(margins))
 
 
-@pytest.mark.parametrize("dim", [16, 64])
-def test_uniform_bytes_have_eight_bits_before_any_training(dim: int) -> None:
+def test_uniform_bytes_have_eight_bits_but_for_the_quantiles_before_any_training() -> None:
+    dim = 4
     found = start(RNG.integers(0, 256, (N + HELD_OUT, dim)))
     fresh = RNG.integers(0, 256, (FRESH, dim))
     bits = -log_prob(found, fresh).mean() / dim / np.log(2)
-    assert bits == pytest.approx(8.0, abs=0.005)
+    # K/2n nats, 0.0025 bits, for the quantiles, and as much again for their slopes and the ends
+    assert bits == pytest.approx(8.0, abs=0.0075)
     gaussian = -log_prob((Start(found[0].whiten), found[1]), fresh).mean() / dim / np.log(2)
     assert gaussian > 8.2  # 0.254 bits, Gaussian against uniform
 
@@ -76,7 +77,7 @@ def test_the_start_is_near_the_truth(name: str) -> None:
 
 
 def test_normal_columns_keep_their_shape() -> None:
-    mixed = RNG.normal(size=(N + HELD_OUT, 8)) @ RNG.normal(size=(8, 8))
+    mixed = RNG.normal(size=(N + HELD_OUT, 4)) @ RNG.normal(size=(4, 4))
     begin, _ = start(mixed)
     plain, _ = start(mixed, 0)
     # the layer, or one of its columns by chance, costs next to nothing
@@ -86,34 +87,34 @@ def test_normal_columns_keep_their_shape() -> None:
 
 def test_a_layer_that_loses_on_validation_rows_is_not_used() -> None:
     # the validation rows are of another law than the training rows
-    columns = np.concatenate([RNG.exponential(size=(N, 2)), RNG.normal(1, 1, (HELD_OUT, 2))])
+    columns = np.concatenate([RNG.exponential(size=(N, 4)), RNG.normal(1, 1, (HELD_OUT, 4))])
     begin, _ = start(columns)
     assert begin.margins is not None
     assert not changed(begin.margins)
 
 
 def test_the_layer_is_a_bijection() -> None:
-    begin, _ = start(RNG.exponential(size=(N + HELD_OUT, 3)))
+    begin, _ = start(RNG.exponential(size=(N + HELD_OUT, 4)))
     layer = begin.margins
     assert layer is not None
     assert changed(layer)
-    x = jnp.asarray([0.3, -0.5, 2.0], jnp.float32)
+    x = jnp.asarray([0.3, -0.5, 2.0, 6.0], jnp.float32)
     z, log_det = layer.inverse_and_log_det(x)
     back, other = layer.forward_and_log_det(z)
-    jacobian = jax.jacfwd(lambda v: layer.inverse_and_log_det(v)[0])(x)
+    jacobian = jax.jit(jax.jacfwd(lambda v: layer.inverse_and_log_det(v)[0]))(x)
     np.testing.assert_allclose(back, x, atol=1e-4)
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-4)
     np.testing.assert_allclose(other, -log_det, atol=1e-3)
 
 
 def test_values_outside_the_training_rows_have_a_density() -> None:
-    found = start(RNG.integers(0, 256, (N + HELD_OUT, 2)))
-    assert np.isfinite(log_prob(found, np.array([[-40.0, 900.0]]))).all()
+    found = start(RNG.integers(0, 256, (N + HELD_OUT, 4)))
+    assert np.isfinite(log_prob(found, np.array([[-40.0, 900.0, 3.0, 3.0]]))).all()
 
 
 @pytest.mark.parametrize("n", [3, 7, 3500])
 def test_few_values_and_few_rows(n: int) -> None:
-    schema, matrix = read(open_table(RNG.integers(0, 2, (N, 2))))
+    schema, matrix = read(open_table(RNG.integers(0, 2, (N, 4))))
     preprocess = fit_preprocess(schema, matrix[:n])
     vectors = preprocess.forward(matrix)
     found = start_of(preprocess, vectors[:n], vectors, 12)
