@@ -124,12 +124,12 @@ Every library has {n} settings, fitted with seed 0 on one core; the one with the
 log-likelihood is fitted with seed 1 too. `×2` is the equal mixture of these two. Other work ran on
 the machine, so that seconds are upper bounds and not comparable. Peers: columns in standard units,
 AdamW, batch 256, gradients clipped at 5, the best weights by the validation rows, stopped after 15
-epochs without a new best (at most 200); neither library's spline flow has dropout, so weight decay
+epochs without a new best, at most 200; neither library's spline flow has dropout, so weight decay
 is searched in its place. jensen: `fit_table`, what `jensen fit` calls, with the settings below and
-its defaults elsewhere, one member a fit.
+its defaults elsewhere (at most 400 epochs, the learning rate falls twice), one member a fit.
 
-| | settings searched | validation |
-|---|---|---|
+| | settings searched | epochs | validation |
+|---|---|---|---|
 {settings}
 
 {tried}
@@ -157,7 +157,8 @@ def page(found: dict) -> str:
         rows[-1] += [f"{sum(chosen):.0f}", f"{sum(seconds):.0f}"]
         for fit in one["fits"]:
             if fit["seed"] == SEEDS[0]:
-                settings.append([label, _words(fit["setting"]), f"{fit['validation']:.2f}"])
+                settings.append([label, _words(fit["setting"])])
+                settings[-1] += [str(fit["epochs"]), f"{fit['validation']:.2f}"]
     versions = {p: v for one in found["libraries"].values() for p, v in one["versions"].items()}
     return PAGE.format(
         rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
