@@ -114,8 +114,8 @@ the posterior a row. The chain rule is what `jensen fit` makes of two-valued col
 {rows}
 
 LearnSPN (Gens & Domingos 2013) and ID-SPN (Rooshenas & Lowd 2014): published figures, cited from
-memory. Left out for want of processor time: cells with a dash, flows of more than {columns} columns,
-and the sets {missing}.
+memory. Left out for want of processor time: cells with a dash, flows of more than {columns}
+columns, and the sets {missing}.
 """
 
 
