@@ -23,6 +23,7 @@ STUDIES = {
     "density-ratio": "jensen.studies.density_ratio",
     "dirac-gan": "jensen.studies.dirac_gan",
     "discriminator-jsd": "jensen.studies.discriminator_jsd",
+    "dropout-ridge": "jensen.studies.dropout_ridge",
     "dual-gan": "jensen.studies.dual_gan",
     "flow-anomaly": "jensen.studies.flow_anomaly",
     "flow-kl": "jensen.studies.flow_kl",
