@@ -29,7 +29,7 @@ from jensen.models.mixed import Mixed
 from jensen.models.observations import Gaussian
 from jensen.models.posteriors import DiagonalPosterior
 from jensen.models.priors import StandardNormal
-from jensen.parallel import mapped
+from jensen.parallel import apart, mapped
 
 
 class Double:
@@ -64,6 +64,18 @@ def test_results_come_in_order_and_errors_as_they_are() -> None:
     dead = mapped(Double.work, Double(), [np.full((1, 1), 99.0)], 2)
     with pytest.raises(InputError, match=r"ended before its work \(status -9\)"), closing(dead):
         list(dead)
+
+
+def test_each_piece_has_a_process_and_its_own_error() -> None:
+    pieces = [np.full((1, 1), value) for value in (99.0, 13.0, 1.0)]
+    with closing(apart(Double.work, pieces, 2)) as results:
+        found = {float(piece[0, 0]): result for piece, result in results}
+    assert set(found) == {99.0, 13.0, 1.0}
+    assert "ended before its work (status -9)" in str(found[99.0])
+    assert str(found[13.0]) == "unlucky — row 13 — leave it out"
+    np.testing.assert_array_equal(found[1.0], [[2.0]])
+    with pytest.raises(InputError, match="at least 1, got 0"):
+        list(apart(Double.work, pieces, 0))
 
 
 class Linear(eqx.Module):

@@ -1,4 +1,4 @@
-r"""Work on blocks of rows in one process or in several, in the order of the blocks.
+r"""Work on blocks of rows in one process or in several, and pieces of work in a process each.
 
 Block i goes to process i mod N, and its result is awaited in turn, so that results come in order
 and a process holds at most `AHEAD` blocks: memory is bounded. Blocks are cut at the same places
@@ -14,10 +14,11 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +34,7 @@ AHEAD = 2
 _PATIENCE = 5.0  # seconds a process gets to end by itself
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 def mapped(
@@ -81,6 +83,55 @@ def mapped(
             worker.close(_PATIENCE if done else 0.0)
 
 
+def apart(
+    work: Callable[[S], T], items: Sequence[S], jobs: int
+) -> Generator[tuple[S, T | Exception], None, None]:
+    """Yield every item with its result, or with the error that ended it, as they are done.
+
+    Each item has a process of its own: what one of them breaks, or leaves behind, is no other's.
+    Wrap it in `contextlib.closing`: closing it ends the processes.
+
+    Args:
+        work: item → result; can be pickled, and so can both.
+        items: in the order in which they are begun.
+        jobs: how many processes work at a time.
+
+    Raises:
+        InputError: for jobs < 1.
+
+    Example:
+        >>> from contextlib import closing
+        >>> with closing(apart(abs, [-1], 2)) as results:
+        ...     list(results)
+        [(-1, 1)]
+    """
+    check_jobs(jobs)
+    waiting = deque(items)
+    working: dict[Any, tuple[S, _Worker]] = {}  # by their pipes
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                worker, item = _Worker(partial(_given, work)), waiting.popleft()
+                working[worker.pipe] = item, worker
+                worker.send(item)
+            for pipe in wait(list(working)):
+                item, worker = working[pipe]
+                try:
+                    found = worker.receive()
+                except Exception as error:  # noqa: BLE001 - the item's own result
+                    found = error
+                del working[worker.pipe]
+                worker.close(_PATIENCE)
+                yield item, found
+    finally:
+        for _, worker in working.values():
+            worker.close(0.0)
+
+
+def _given(work: T) -> T:
+    return work
+
+
 def check_jobs(jobs: int) -> None:
     """Raise InputError unless the number of processes is at least 1."""
     if jobs < 1:
@@ -98,21 +149,21 @@ def _cut(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 class _Worker:
     """A process that answers block by block."""
 
-    def __init__(self, opening: Callable[[], Callable[[np.ndarray], Any]]) -> None:
+    def __init__(self, opening: Callable[[], Callable[[Any], Any]]) -> None:
         context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, opening), daemon=True)
         with _interrupts_held():
             self._process.start()
         theirs.close()
 
-    def send(self, block: np.ndarray) -> None:
+    def send(self, block: Any) -> None:
         with suppress(OSError):  # it has ended: `receive` says why
-            self._pipe.send(block)
+            self.pipe.send(block)
 
     def receive(self) -> Any:
         try:
-            good, value = self._pipe.recv()
+            good, value = self.pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join(_PATIENCE)
             raise InputError(
@@ -125,16 +176,16 @@ class _Worker:
         return value
 
     def close(self, patience: float) -> None:
-        self._pipe.close()
+        self.pipe.close()
         self._process.join(patience)
         self._process.terminate()
         self._process.join()
         self._process.close()
 
 
-def _serve(pipe: Connection, opening: Callable[[], Callable[[np.ndarray], Any]]) -> None:
+def _serve(pipe: Connection, opening: Callable[[], Callable[[Any], Any]]) -> None:
     """Answer until the pipe closes; a thread takes blocks in, so that no side waits on both."""
-    inbox: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_take_in, args=(pipe, inbox), daemon=True).start()
     try:
         work = opening()
@@ -145,7 +196,7 @@ def _serve(pipe: Connection, opening: Callable[[], Callable[[np.ndarray], Any]])
             pipe.send((False, _sendable(error)))
 
 
-def _take_in(pipe: Connection, inbox: queue.SimpleQueue[np.ndarray | None]) -> None:
+def _take_in(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
     with suppress(EOFError, OSError):  # the other side has closed: no more blocks
         while True:
             inbox.put(pipe.recv())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -121,3 +122,44 @@ def test_the_dual_sees_a_sum_for_a_mean(tmp_path, monkeypatch):
         dual_gan, "solve_discriminator", lambda X, y, c, **told: real(X, y, c / len(X), **told)
     )
     assert {"link", "scikit-learn"} <= claims_of(dual_gan._duality, tmp_path)
+
+
+FIGURES = {"coverage": 1.0, "near": 0.98, "mmd": 0.0, "jsd": 0.0, "se": 0.003}
+AWAY = {"coverage": 0.6, "near": 0.4, "mmd": 0.1, "jsd": 0.3, "se": 0.005}
+GOOD = {"GAN": AWAY | {"near": 0.9, "mmd": 0.02}, "oracle": FIGURES, "Gaussian": AWAY}
+
+
+@pytest.mark.parametrize(
+    ("who", "wrong", "seen"),
+    [
+        ("oracle", {"jsd": 0.2}, {"oracle-jsd"}),  # of the rows that trained the classifier
+        ("oracle", {"coverage": 0.9}, {"oracle-coverage"}),  # bins beyond the curve's ends
+        ("oracle", {"mmd": 0.3}, {"mmd-above-oracle"}),  # a scale for each pair
+        ("GAN", AWAY, {"nearer-than-gaussian"}),
+        ("GAN", {"se": 0.2}, {"told-apart"}),  # spread of the rows for error of the mean
+    ],
+)
+def test_the_swiss_roll_sees_a_wrong_judge(who, wrong, seen, tmp_path):
+    def claims(judged: dict[str, dict[str, float]]) -> set[str]:
+        return claims_of(lambda book: swiss_roll_gan._claims(book, judged), tmp_path)
+
+    assert claims(GOOD) == set()
+    assert claims(GOOD | {who: GOOD[who] | wrong}) == seen
+
+
+@pytest.mark.parametrize(
+    ("logit", "seen"),
+    [
+        (-np.log(500.0), set()),
+        (0.0, {"weight-500-logit", "weight-500-loss"}),  # the weight forgotten
+        (np.log(500.0), {"weight-500-logit", "weight-500-loss"}),  # on the wrong term
+    ],
+)
+def test_the_swiss_roll_sees_a_wrong_weight(logit, seen, tmp_path, monkeypatch):
+    class Generator:
+        sample = staticmethod(lambda key: jnp.zeros(2))
+
+    players = lambda x: jnp.asarray(logit) + 0 * x[0], Generator()
+    monkeypatch.setattr(swiss_roll_gan, "trained", lambda *_: ({}, players))
+    data = np.zeros((swiss_roll_gan.ROWS, 2))
+    assert claims_of(lambda book: swiss_roll_gan._variant(book, data, 1), tmp_path) == seen

@@ -61,6 +61,15 @@ def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
         print("\n".join(lines))
 
 
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows of a table as lines, every column as wide as its widest cell but the last."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
 def settings_of(pairs: list[str] | None) -> dict[str, Any]:
     """Return name → text of every `--set name=value`.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jensen._errors import InputError
-from jensen.cli.shared import Json, app, note, settings_of, show
+from jensen.cli.shared import Json, aligned, app, note, settings_of, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jensen.games.payoff import Payoff
     from jensen.games.stability import Stability
     from jensen.studies.run import Finished
+    from jensen.studies.verify import Verified
 
 
 @app.command()
@@ -72,6 +73,58 @@ def _claims(found: Finished) -> list[str]:
     lines.append(f"{held} of {len(claims)} claims hold; {found.seconds:.1f} s")
     lines.extend(f"figure       {path}" for path in found.notebook.figures)
     return lines
+
+
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the figures.")] = Path(
+        "verify"
+    ),
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Studies at a time [one per processor].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run all studies in their short form: one table of claims, and a page with every figure."""
+    from jensen.studies.verify import verify as run_all
+
+    found = run_all(out, jobs=jobs, told=_told)
+    show(found.to_dict(), as_json, _verified(found, out))
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def _told(study: dict[str, Any]) -> None:
+    """Say on standard error that a study is done."""
+    held = sum(claim["holds"] for claim in study["claims"])
+    if "error" in study:
+        what = f"ended with an error: {study['error']}"
+    else:
+        what = f"{held} of {len(study['claims'])} claims hold, {study['seconds']:.0f} s"
+    note(f"{study['study']}: {what}")
+
+
+def _verified(found: Verified, out: Path) -> list[str]:
+    """Return the table of all claims as lines, and what fails again below it."""
+    from jensen.report.claims import claim_cells
+
+    header = ("study", "claim", "expected", "measured", "tolerance", "holds")
+    rows = [
+        (study["study"], claim["id"], *claim_cells(claim))
+        for study in found.studies
+        for claim in study["claims"]
+    ]
+    failed = [f"FAILS  {name}: ended with an error" for name in found.ended]
+    failed += [f"FAILS  {study}: {claim}" for study, claim, *_, holds in rows if holds == "FAILS"]
+    total = f"{found.held} of {found.claims} claims hold in {len(found.studies)} studies"
+    page = out / "verify.html"
+    return [
+        *aligned([header, *rows]),
+        "",
+        *failed,
+        f"{total}; {found.seconds:.0f} s",
+        f"page   {page}",
+    ]
 
 
 @app.command("solve-game")

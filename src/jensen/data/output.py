@@ -145,6 +145,22 @@ class TableWriter:
                 self._sink.close()
 
 
+def output_folder(out: Path) -> None:
+    """Make a folder where it is missing.
+
+    Raises:
+        InputError: if it is a file, or cannot be made.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError("the output folder is a file", str(out), "choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the output folder ({error.strerror})", str(out), "choose another --out"
+        ) from error
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file, whole or not at all.
 

@@ -31,7 +31,8 @@ WIDTH = 4.8  # inches: 10 pt text stays legible when a phone shrinks the figure 
 BROAD = 7.2  # inches, for figures of many panels
 
 _SAVING: dict[Any, Any] = {"svg.hashsalt": "jensen", "svg.fonttype": "path"}
-_DPI = 160
+DPI = 160
+"""Pixels of a PNG file to an inch."""
 
 
 class Style(NamedTuple):
@@ -254,5 +255,5 @@ def _encode(fig: Figure, kind: str) -> bytes:
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     stream = io.BytesIO()
     with matplotlib.rc_context(_SAVING):
-        fig.savefig(stream, format=kind, dpi=_DPI, metadata=metadata)
+        fig.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
     return stream.getvalue()

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from jensen.report.canvas import WIDTH, to_data_uri
 from jensen.report.content import Report
 
-_PIXELS = 125  # on the page, an inch of a figure
+PIXELS = 125
+"""Pixels of the page to an inch of a figure."""
 
 
 @dataclass(frozen=True)
@@ -143,5 +144,5 @@ def picture(fig: Figure, alt: str, caption: str) -> Picture:
         caption: how to read it.
     """
     width, height = fig.get_size_inches()
-    pixels = round(_PIXELS * width), round(_PIXELS * height)
+    pixels = round(PIXELS * width), round(PIXELS * height)
     return Picture(to_data_uri(fig), alt, caption, *pixels, wide=bool(width > WIDTH))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jensen._errors import InputError, check_name
+from jensen.data.output import output_folder
 from jensen.data.split import check_seed
 from jensen.studies.notebook import Notebook
 
@@ -119,14 +120,7 @@ def run_study(
         raise InputError(
             "there is no such data folder", str(data), "give a folder, or leave --data"
         )
-    if out.exists() and not out.is_dir():
-        raise InputError("the output folder is a file", str(out), "choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the output folder ({error.strerror})", str(out), "choose another --out"
-        ) from error
+    output_folder(out)
     notebook = Notebook(out, quick, seed, data, animate)
     began = time.monotonic()
     module.study(notebook)

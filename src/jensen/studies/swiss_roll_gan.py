@@ -118,6 +118,12 @@ def _claims(book: Notebook, judged: dict[str, dict[str, float]]) -> None:
         0.1,
     )
     book.at_least(
+        "mmd-above-oracle",
+        "squared MMD to fresh data, the lesser of GAN and Gaussian less the oracle's",
+        min(gan["mmd"], gaussian["mmd"]) - oracle["mmd"],
+        0.0,
+    )
+    book.at_least(
         "told-apart",
         "held-out JSD of the GAN in its standard errors: the discriminator sees the difference",
         gan["jsd"] / gan["se"],
