@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jensen._errors import InputError
-from jensen.cli.shared import Data, Jobs, Json, Out, RunFolder, app, note, settings_of, show
+from jensen.cli.shared import (
+    Data,
+    Jobs,
+    Json,
+    Out,
+    RunFolder,
+    aligned,
+    app,
+    note,
+    settings_of,
+    show,
+)
 
 if TYPE_CHECKING:
+    from jensen.comparing import Judged
     from jensen.runs import Run
 
 
@@ -280,6 +292,49 @@ def report(
 
     path = report_run(open_run(run), normal=normal, anomalies=anomalies, alpha=alpha, note=note)
     show({"report": str(path)}, as_json, [f"report       {path}"])
+
+
+@app.command()
+def compare(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table and the figure.")],
+    seed: Annotated[int, typer.Option("--seed", help="Of the split and of every fit.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Passes of each network over the data at most.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit several families to one split of DATA: one table, one figure, a recommendation."""
+    from jensen.comparing import compare as run_all
+    from jensen.data.output import output_folder
+    from jensen.report.compared import HEADER, comparison_rows, write_comparison
+
+    output_folder(out)
+    settings = {} if epochs is None else {"epochs": epochs}
+    found = run_all(data, seed=seed, settings=settings, told=_judged)
+    result = write_comparison(found, out)
+    for text in found.notes:
+        note(text)
+    split = result["split"]
+    lines = [
+        *aligned([HEADER, *comparison_rows(found)]),
+        "",
+        f"split        {split['train']:,} training, {split['validation']:,} validation, "
+        f"{split['test']:,} test rows, the same for all; log p and JSD in nats",
+        *(
+            f"{advice['purpose']:13}{advice['choice'] or 'no advice'}: {advice['reason']}"
+            for advice in result["recommendation"]
+        ),
+        f"table        {result['table']}",
+        *(f"figure       {path}" for path in result["figures"]),
+    ]
+    show(result, as_json, lines)
+
+
+def _judged(one: Judged) -> None:
+    """Say on standard error that a family is done."""
+    done = ", ".join(filter(None, [one.chosen, f"{one.seconds:.1f} s"]))
+    note(f"{one.name}: {one.reason or done}")
 
 
 @app.command("compare-samples")

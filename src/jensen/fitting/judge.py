@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jensen.data.schema import Schema
 from jensen.data.split import Split
 from jensen.evaluation.discriminator import MIN_ROWS, train_discriminator
 from jensen.evaluation.samples import mmd
@@ -68,7 +69,7 @@ def judged(
         InputError: for fewer than 20 rows.
     """
     real = gan.vectors(rows, seed)
-    fake = gan.vectors(as_in_table(gan, gan.sample(len(rows), seed)), seed + 1)
+    fake = gan.vectors(as_in_table(gan.preprocess.schema, gan.sample(len(rows), seed)), seed + 1)
     found = train_discriminator(
         real,
         fake,
@@ -90,9 +91,8 @@ def judged(
     }
 
 
-def as_in_table(gan: TableGAN, rows: np.ndarray) -> np.ndarray:
+def as_in_table(schema: Schema, rows: np.ndarray) -> np.ndarray:
     """Return sampled encoded rows as a reader of their table sees them: whole numbers whole."""
-    schema = gan.preprocess.schema
     out = rows.copy()
     for j in schema.continuous:
         out[:, j] = np.asarray(schema.columns[j].decode(rows[:, j]), np.float64)
