@@ -142,7 +142,7 @@ def made(**rows: object) -> Comparison:
         Judged(name, rows=None if r is None else np.asarray(r), kind="exact", samples=samples)
         for name, r in rows.items()
     ]
-    return Comparison("made", (1, 1, 400), [*models, Judged(ORACLE, samples=samples)], [], 1.0)
+    return Comparison("made", (1, 1, 400), [*models, Judged(ORACLE, samples=samples)], [], 1, 1.0)
 
 
 def test_a_tie_is_called_a_tie_and_a_small_paired_gain_is_seen():
@@ -182,7 +182,7 @@ def test_a_network_is_judged_on_the_same_rows():
     assert found.seconds > 0
     assert found.memory > 50
     assert found.samples == {}  # 19 test rows are too few
-    assert comparison_rows(Comparison("made", (1, 1, 1), [found], [], 1.0))[0][2] == "iwae"
+    assert comparison_rows(Comparison("made", (1, 1, 1), [found], [], 1, 1.0))[0][2] == "iwae"
 
 
 @pytest.mark.parametrize("name", ["flow", "gan", "Gaussian", "kernel density"])
@@ -226,6 +226,7 @@ def test_the_command_writes_all_and_names_what_cannot_be_fitted(tmp_path, cli, m
         (("iris", "--out", "file"), "is a file"),
         (("iris", "--out", "c", "--seed", "-1"), "seed"),
         (("iris", "--out", "c", "--epochs", "0"), "epochs"),
+        (("iris", "--out", "c", "--jobs", "0"), "at least 1"),
     ],
 )
 def test_what_compare_refuses(arguments, says, tmp_path, cli, monkeypatch):

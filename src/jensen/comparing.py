@@ -10,7 +10,8 @@ of a level. So differences are taken row by row, and their error is that of thei
 rows stand beside the models' samples: they have the law of the test rows.
 
 Every family has a process of its own: its memory is the largest resident set of that process until
-the fit was done, with the libraries and the table in it, and its time holds compilation.
+the fit was done, with the libraries and the table in it. Its time is that of the clock, with
+compilation, and families that are fitted side by side slow each other down.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from jensen.evaluation.likelihood import mean_and_error
 from jensen.evaluation.samples import mmd, precision_recall
 from jensen.fitting import Recipe, TableGAN, family_named
 from jensen.fitting.judge import as_in_table
-from jensen.parallel import apart
+from jensen.parallel import apart, processors
 
 NETWORKS = ("flow", "vae", "iwae", "gan")
 ORACLE = "training rows"
@@ -129,6 +130,7 @@ class Comparison:
         sizes: rows that train, validate and test.
         models: what each came to; the last is `ORACLE`.
         notes: what is worth knowing of the table.
+        jobs: families that were fitted at a time.
         seconds: that everything took.
     """
 
@@ -136,6 +138,7 @@ class Comparison:
     sizes: tuple[int, int, int]
     models: list[Judged]
     notes: list[str]
+    jobs: int
     seconds: float
 
 
@@ -145,6 +148,7 @@ def compare(
     seed: int = 0,
     settings: dict[str, Any] | None = None,
     families: Sequence[str] = (*NETWORKS, *BASELINES),
+    jobs: int | None = None,
     told: Callable[[Judged], None] | None = None,
 ) -> Comparison:
     """Fit several families to the training rows of a table, and judge each on its test rows.
@@ -154,13 +158,15 @@ def compare(
         seed: of the split and of every fit.
         settings: name → value that all networks have, such as `epochs`.
         families: names of networks and of `BASELINES`.
+        jobs: families that are fitted at a time; None for one per processor. Figures are the same,
+            times are not.
         told: called with each family as it is done.
 
     Returns:
         The figures. A family that cannot take the table has a `reason` in their place.
 
     Raises:
-        InputError: for data, a seed or settings that cannot be used.
+        InputError: for data, a seed, settings or a number of jobs that cannot be used.
     """
     began = time.monotonic()
     check_seed(seed)
@@ -177,15 +183,15 @@ def compare(
     split = split_rows(len(matrix), seed, calibrate=True)
     setting = Setting(schema, matrix, split, seed, settings)
     found: dict[str, Judged] = {}
-    names = [*families, ORACLE]
-    with closing(apart(partial(judge, setting), names, 1)) as results:
+    names, jobs = [*families, ORACLE], processors() if jobs is None else jobs
+    with closing(apart(partial(judge, setting), names, jobs)) as results:
         for name, result in results:
             found[name] = _settled(name, result)
             if told is not None:
                 told(found[name])
     sizes = len(split.train), len(split.validation), len(split.calibration)
-    models = [found[name] for name in names]
-    return Comparison(source.label, sizes, models, _notes(setting), time.monotonic() - began)
+    models, notes = [found[name] for name in names], _notes(setting)
+    return Comparison(source.label, sizes, models, notes, jobs, time.monotonic() - began)
 
 
 def judge(setting: Setting, name: str) -> Judged:

@@ -9,6 +9,7 @@ started them.
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import signal
@@ -130,6 +131,11 @@ def apart(
 
 def _given(work: T) -> T:
     return work
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_jobs(jobs: int) -> None:

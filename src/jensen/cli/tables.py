@@ -302,6 +302,9 @@ def compare(
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Passes of each network over the data at most.")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Families at a time [one per processor].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit several families to one split of DATA: one table, one figure, a recommendation."""
@@ -311,7 +314,7 @@ def compare(
 
     output_folder(out)
     settings = {} if epochs is None else {"epochs": epochs}
-    found = run_all(data, seed=seed, settings=settings, told=_judged)
+    found = run_all(data, seed=seed, settings=settings, jobs=jobs, told=_judged)
     result = write_comparison(found, out)
     for text in found.notes:
         note(text)
@@ -321,6 +324,8 @@ def compare(
         "",
         f"split        {split['train']:,} training, {split['validation']:,} validation, "
         f"{split['test']:,} test rows, the same for all; log p and JSD in nats",
+        f"fit s, MiB   by the clock, compilation included, {found.jobs} at a time; the most memory "
+        "of the family's own process",
         *(
             f"{advice['purpose']:13}{advice['choice'] or 'no advice'}: {advice['reason']}"
             for advice in result["recommendation"]

@@ -91,7 +91,7 @@ def mixture_density(
     for parts in PARTS:
         if best is not None and parts * (d + 1) > len(vectors) / 2:
             break
-        found: Any = GaussianMixture(parts, reg_covar=_RIDGE, max_iter=300, random_state=seed)
+        found: Any = GaussianMixture(parts, reg_covar=_RIDGE, max_iter=100, random_state=seed)
         found.fit(numbers)
         shares = found.predict_proba(numbers)
         model = MixtureRows(

@@ -111,6 +111,7 @@ def write_comparison(found: Comparison, out: Path) -> dict[str, Any]:
         "models": [one.to_dict() for one in found.models],
         "recommendation": [advice.to_dict() for advice in advise(found)],
         "notes": found.notes,
+        "jobs": found.jobs,
         "seconds": found.seconds,
         "table": str(table),
         "figures": [str(path) for path in figures],

@@ -7,7 +7,6 @@ run leaves whole files or nothing. The page is written last.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Any
 
 from jensen._errors import InputError, JensenError
 from jensen.data.output import output_folder, write_text
-from jensen.parallel import apart
+from jensen.parallel import apart, processors
 from jensen.studies.run import STUDIES, run_study
 
 
@@ -89,7 +88,7 @@ def verify(
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as work:
         running = apart(
-            partial(_run, Path(work)), list(STUDIES), _processors() if jobs is None else jobs
+            partial(_run, Path(work)), list(STUDIES), processors() if jobs is None else jobs
         )
         with closing(running) as results:
             for name, result in results:
@@ -99,10 +98,6 @@ def verify(
     verified = Verified([found[name] for name in STUDIES], time.monotonic() - began)
     write_text(out / "verify.html", claims_page(verified.studies, verified.seconds))
     return verified
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(work: Path, name: str) -> dict[str, Any]:
