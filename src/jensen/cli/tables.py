@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -338,7 +339,8 @@ def compare(
 
 def _judged(one: Judged) -> None:
     """Say on standard error that a family is done."""
-    done = ", ".join(filter(None, [one.chosen, f"{one.seconds:.1f} s"]))
+    took = "" if math.isnan(one.seconds) else f"{one.seconds:.1f} s"
+    done = ", ".join(filter(None, [one.chosen, took])) or "real rows, for the samples"
     note(f"{one.name}: {one.reason or done}")
 
 

@@ -24,6 +24,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from jensen.data.output import write_bytes
+
 BLUE, SKY, VERMILION = "#0072B2", "#56B4E9", "#D55E00"
 GREEN, PURPLE, ORANGE = "#009E73", "#CC79A7", "#E69F00"
 INK, GREY, PALE = "#222222", "#7A7A7A", "#D9D9D9"
@@ -210,7 +212,8 @@ def save(fig: Figure, folder: str | Path, name: str) -> list[Path]:
         The two paths, PNG first. The same figure gives the same bytes every time.
 
     Raises:
-        OSError: when the folder cannot be written.
+        OSError: when the folder cannot be made.
+        InputError: when a file cannot be written; it is there whole or not at all.
 
     Example:
         >>> import tempfile
@@ -224,7 +227,7 @@ def save(fig: Figure, folder: str | Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
     for path in paths:
-        path.write_bytes(_encode(fig, path.suffix[1:]))
+        write_bytes(path, _encode(fig, path.suffix[1:]))
     return paths
 
 
