@@ -166,6 +166,7 @@ def test_advice_of_every_purpose_has_a_reason():
     found = {one.purpose: one for one in advise(made(flow=rows, vae=rows - 1, iwae=rows, gan=None))}
     assert found["missing cells"].choice == "iwae"
     assert found["samples"].tied == ("flow", "vae", "iwae", "gan")
+    assert found["samples"].choice == found["density"].choice == "flow"
     assert found["anomalies"].choice == "detector"
     none = advise(made(gan=None, flow=np.full(3, -np.inf)))
     assert none[0].choice == ""

@@ -4,7 +4,7 @@ Two log-likelihoods are compared row by row: with d_i = log p_A(x_i) - log p_B(x
 test rows the difference is mean(d) ± sd(d)/√n, whose error is much smaller than that of either
 figure where both find the same rows hard. Within `TIE` errors of the best a family is called tied,
 and of tied ones the simplest is advised. Divergences of samples rest on other draws for each
-family; their errors add in squares.
+family; their errors add in squares, and where they tie, log p decides.
 
 A figure of kind `iwae` is a lower bound: that family may be better than it says, not worse.
 """
@@ -55,7 +55,8 @@ def advise(found: Comparison) -> list[Advice]:
     Args:
         found: a finished comparison.
     """
-    return [_density(found), _samples(found), _missing(found), _anomalies()]
+    density = _density(found)
+    return [density, _samples(found, density.choice), _missing(found), _anomalies()]
 
 
 def paired(first: Judged, second: Judged) -> tuple[float, float]:
@@ -101,7 +102,8 @@ def _density(found: Comparison, among: tuple[str, ...] = _SIMPLEST) -> Advice:
     return Advice("density", choice, tuple(tied), reason)
 
 
-def _samples(found: Comparison) -> Advice:
+def _samples(found: Comparison, densest: str) -> Advice:
+    """Return the family with the least divergence; of tied ones `densest`, if it is one of them."""
     judged = [one for one in found.models if one.samples and one.name != ORACLE]
     if not judged:
         return Advice("samples", "", (), "samples were not judged")
@@ -112,12 +114,15 @@ def _samples(found: Comparison) -> Advice:
         return gap > TIE * math.hypot(one.samples["se"], best.samples["se"])
 
     tied = [best.name, *(one.name for one in judged if one is not best and not worse(one))]
-    choice = min(tied, key=_SIMPLEST.index)
+    choice = densest if densest in tied else best.name
     own = next(one.samples for one in judged if one.name == choice)
     reason = f"divergence of its samples from the test rows at least {_pm(own)} nats"
+    if real := found.models[-1].samples:
+        reason += f" (real rows: {_pm(real)})"
     if len(tied) > 1:
-        reason += f"; tied with {', '.join(name for name in tied if name != choice)}, and simpler"
-    reason += f" (real rows: {_pm(found.models[-1].samples)})"
+        others = ", ".join(name for name in tied if name != choice)
+        why = "advised by log p" if choice == densest else "its figure is the least"
+        reason += f"; tied with {others}: these rows cannot tell them apart, {why}"
     if choice == "kernel density":
         reason += "; its samples are training rows, slightly moved: they keep no secret"
     return Advice("samples", choice, tuple(tied), reason)

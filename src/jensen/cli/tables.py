@@ -328,7 +328,7 @@ def compare(
         f"fit s, MiB   by the clock, compilation included, {found.jobs} at a time; the most memory "
         "of the family's own process",
         *(
-            f"{advice['purpose']:13}{advice['choice'] or 'no advice'}: {advice['reason']}"
+            f"{advice['purpose']:15}{advice['choice'] or 'no advice'}: {advice['reason']}"
             for advice in result["recommendation"]
         ),
         f"table        {result['table']}",
