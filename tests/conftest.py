@@ -39,6 +39,7 @@ from jensen.bijections import (  # noqa: E402
     Affine,
     AffineTransformer,
     Chain,
+    Continuous,
     Coupling,
     Elementwise,
     Inverse,
@@ -53,6 +54,7 @@ from jensen.bijections import (  # noqa: E402
     SplineTransformer,
     Sylvester,
 )
+from jensen.bijections.continuous import ROUNDINGS  # noqa: E402
 from jensen.games.rules import (  # noqa: E402
     Alternating,
     Consensus,
@@ -65,6 +67,7 @@ from jensen.games.rules import (  # noqa: E402
     Symplectic,
 )
 from jensen.models.base import StudentTBase  # noqa: E402
+from jensen.models.continuous import ContinuousFlow  # noqa: E402
 from jensen.models.flow import (  # noqa: E402
     IAF,
     MAF,
@@ -77,6 +80,7 @@ from jensen.models.flow import (  # noqa: E402
 )
 from jensen.nn.mixer import PatchMixer  # noqa: E402
 from jensen.nn.mlp import MLP  # noqa: E402
+from jensen.nn.timed import TimedMLP  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -103,11 +107,20 @@ class Case:
         make: constructor without arguments.
         dim: D.
         context_dim: length of the context; 0 for none.
+        tolerance: of what is solved to no more than that; 0 for what is exact up to rounding.
+        scale: factor on the scale of random parameters, where they stand in an exponent twice.
     """
 
     make: Callable[[], Any]
     dim: int
     context_dim: int = 0
+    tolerance: float = 0.0
+    scale: float = 1.0
+
+    def error(self, dtype: Any) -> float:
+        """Return the relative error of one operation in the dtype: rounding, or the tolerance."""
+        eps = float(np.finfo(dtype).eps)
+        return max(ROUNDINGS * eps, self.tolerance) if self.tolerance else eps
 
 
 def key(seed: int = 0) -> jax.Array:
@@ -148,6 +161,11 @@ def repeated_affine() -> Repeat:
     return Repeat(eqx.filter_vmap(block)(jax.random.split(key(), 2)))
 
 
+def continuous() -> Continuous:
+    field = TimedMLP(key(), 2, (6, 6), context_dim=2, activation="tanh")
+    return Continuous(field, tolerance=1e-8)
+
+
 BIJECTIONS: dict[str, Case] = {
     "Affine": Case(lambda: Affine(jnp.zeros(3), jnp.zeros(3)), 3),
     "LULinear": Case(lambda: LULinear(3), 3),
@@ -185,6 +203,7 @@ BIJECTIONS: dict[str, Case] = {
     "Sylvester": Case(lambda: Sylvester(key(), 3), 3),
     "Sylvester-rank": Case(lambda: Sylvester(key(), 3, rank=2), 3),
     "Sylvester-context": Case(lambda: Sylvester(key(), 3, context_dim=2, hidden=(6,)), 3, 2),
+    "Continuous-context": Case(continuous, 2, 2, tolerance=1e-8, scale=0.06),
 }
 """Each exported bijection, in each of its forms."""
 
@@ -215,6 +234,9 @@ FLOWS: dict[str, Case] = {
     "RadialFlow-context": flow_case(RadialFlow, 2, 1),
     "SylvesterFlow": flow_case(SylvesterFlow, 2, n_layers=4),
     "SylvesterFlow-context": flow_case(SylvesterFlow, 2, 1, linear=True),
+    "ContinuousFlow-context": Case(
+        lambda: ContinuousFlow(key(), 1, hidden=(8, 8), context_dim=1, tolerance=1e-10), 1, 1
+    ),
 }
 """Each flow builder, in each of its forms; the name starts with the builder's."""
 

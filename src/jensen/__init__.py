@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jensen.games.learning import learn_game
     from jensen.games.matrix import solve_game
     from jensen.games.play import play
+    from jensen.models.continuous import ContinuousFlow
     from jensen.models.flow import (
         IAF,
         MAF,
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 _HOME = {
     "AnomalyDetector": "jensen.estimators",
     "Conformal": "jensen.anomaly.calibrate",
+    "ContinuousFlow": "jensen.models.continuous",
     "DivergedError": "jensen._errors",
     "Flow": "jensen.models.flow",
     "FlowDensity": "jensen.estimators",
@@ -94,6 +96,7 @@ __all__ = [
     "MAF",
     "AnomalyDetector",
     "Conformal",
+    "ContinuousFlow",
     "DivergedError",
     "Flow",
     "FlowDensity",

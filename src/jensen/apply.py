@@ -21,8 +21,12 @@ from jensen._errors import InputError
 from jensen.data.output import TableWriter, check_output
 from jensen.data.source import Source, open_table
 from jensen.data.split import check_seed
+from jensen.evaluation.equation import equation_error
 from jensen.evaluation.likelihood import mean_and_error, summarise
 from jensen.fitting import TableLatent, judged
+from jensen.models.continuous import equation_of
+from jensen.models.pool import TablePool
+from jensen.models.table import TableDensity
 from jensen.parallel import check_jobs, mapped
 from jensen.runs import Run, open_run
 
@@ -185,14 +189,26 @@ def evaluate_table(run: Run, data: Any, note: Note) -> dict[str, Any]:
     A GAN has no log p (kind `none`): its figures say how well the rows and its samples are told
     apart, see `jensen.fitting.judge.judged`. For a latent-variable model `ess` is the mean
     effective sample size of a row's weights, `pareto_k` the 95th percentile of k̂ over the rows,
-    and `certificate` says in plain words whether the figure can be read as log p.
+    and `certificate` says in plain words whether the figure can be read as log p. For a continuous
+    flow `equation` says how it is solved, and what that costs, see
+    `jensen.evaluation.equation.equation_error`.
     """
     if run.spec["model"] == "gan":
         return _evaluate_gan(run, data, note)
     if isinstance(run.density, TableLatent):
         return _evaluate_latent(run, data, note)
+    flow = run.density.flow if isinstance(run.density, TablePool) else run.density
+    if equation_of(flow.members) is not None:
+        return _evaluate_equation(run, flow, data, note)
     log_prob, error, base = log_probs(run, data, note)
     return _compared(run, log_prob, error, base)
+
+
+def _evaluate_equation(run: Run, flow: TableDensity, data: Any, note: Note) -> dict[str, Any]:
+    matrix = np.concatenate(list(encoded(run, open_table(data), note)))
+    log_prob, error = run.density.log_prob(matrix)
+    found = _compared(run, log_prob, error, run.baseline.log_prob(matrix))
+    return {**found, "equation": equation_error(flow, matrix)}
 
 
 def _evaluate_latent(run: Run, data: Any, note: Note) -> dict[str, Any]:

@@ -58,14 +58,14 @@ def test_laws(name, scale, dtype):
 @pytest.mark.parametrize("name", BIJECTIONS)
 def test_one_example_equals_the_batch(name):
     case, dtype = BIJECTIONS[name], np.float32
-    bijection, c = randomise(case.make(), 1.0), laws.context(case, dtype)
+    bijection, c = randomise(case.make(), case.scale), laws.context(case, dtype)
     x, z = laws.points(case, dtype, 1), laws.points(case, dtype, 2)
     batch = laws._run(laws.PROGRAMS.batch, bijection, z, x, c)
     order = np.random.default_rng(0).permutation(len(x))
     shuffled = laws._run(laws.PROGRAMS.batch, bijection, z[order], x[order], c)
-    eps = float(np.finfo(dtype).eps)
+    eps = case.error(dtype)
     with jax.enable_x64(True):
-        exact = randomise(case.make(), 1.0, dtype=np.float64)
+        exact = randomise(case.make(), case.scale, dtype=np.float64)
         reference = laws.Reference(
             exact, laws.context(case, np.float64), eps, laws.PROGRAMS.reference
         )

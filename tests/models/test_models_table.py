@@ -117,7 +117,7 @@ def test_the_stated_error_is_the_spread_over_points() -> None:
     continuous = TableDensity(
         model.members, model.preprocess.__class__(**{**vars(model.preprocess), "step": np.zeros(1)})
     )
-    row, noise = 37.0, model._noise()
+    row, noise = 37.0, model.noise()
     assert noise is not None
     shifts = noise[:, 0].astype(float) * model.preprocess.scale[0]
     assert (np.abs(shifts) <= 0.5).all()

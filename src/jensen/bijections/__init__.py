@@ -10,6 +10,7 @@ from jensen.bijections.affine import Affine, LULinear, Permutation
 from jensen.bijections.autoregressive import MaskedAutoregressive
 from jensen.bijections.base import Bijection
 from jensen.bijections.compose import Chain, Inverse, Pointwise, Repeat, Rest
+from jensen.bijections.continuous import Continuous
 from jensen.bijections.coupling import Coupling
 from jensen.bijections.elementwise import AffineTransformer, Elementwise, SplineTransformer
 from jensen.bijections.planar import Planar
@@ -21,6 +22,7 @@ __all__ = [
     "AffineTransformer",
     "Bijection",
     "Chain",
+    "Continuous",
     "Coupling",
     "Elementwise",
     "Inverse",

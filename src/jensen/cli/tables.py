@@ -86,7 +86,7 @@ def fit(
             "there is nothing to fit", "DATA", "give a table, or --density path.py:log_density"
         )
     model = model or "flow"
-    with Progress(f"{model} on {data}", losses_of(model)) as progress:
+    with Progress(f"{model} on {data}", losses_of(model, settings)) as progress:
         run = fit_run(
             data, out, model=model, settings=settings, seed=seed, resume=resume, report=progress
         )
@@ -271,8 +271,23 @@ def evaluate(run: RunFolder, data: Data, as_json: Json = False) -> None:
                 if "certificate" in result
                 else []
             ),
+            *(_equation_lines(result["equation"]) if "equation" in result else []),
         ]
     show(result, as_json, lines)
+
+
+def _equation_lines(solved: dict[str, Any]) -> list[str]:
+    probes = f" ({solved['probes']} probes)" if solved["probes"] else ""
+    line = (
+        f"equation     tolerance {solved['tolerance']:g}, {solved['divergence']} divergence{probes}"
+    )
+    error = solved["log_prob_error"]
+    if error is None:
+        return [line]
+    return [
+        f"{line}: log p is off by {error['mean']:.1g} nats on average, by {error['largest']:.1g} "
+        f"at most ({error['n']} rows)"
+    ]
 
 
 @app.command()

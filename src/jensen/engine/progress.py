@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 Report = Callable[[int, int, dict[str, Any] | None], None]
@@ -26,16 +26,26 @@ GAME: Losses = (
 """The losses of a game of two have no unit in common (a Wasserstein loss is a distance, a hinge or
 a square a number, and penalties are added), and its validation is a divergence."""
 
+MATCHING: Losses = (("train_loss", "train", ""), ("validation_loss", "validation", ""))
+"""The loss of flow matching is a squared velocity."""
+
 _BY_FAMILY = {"gan": GAME}
 
 
-def losses_of(family: str) -> Losses:
-    """Return what to show of the training of a family of models, by its name in `--model`.
+def losses_of(family: str, settings: Mapping[str, Any] | None = None) -> Losses:
+    """Return what to show of the training of a family of models.
+
+    Args:
+        family: its name in `--model`.
+        settings: name → value, as a user gives them.
 
     Example:
         >>> [name for _, name, _ in losses_of("gan")]
         ['discriminator', 'generator', 'held-out JSD']
     """
+    told = settings or {}
+    if told.get("architecture") == "continuous" and told.get("objective") != "likelihood":
+        return MATCHING
     return _BY_FAMILY.get(family, DENSITY)
 
 

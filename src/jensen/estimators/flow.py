@@ -18,10 +18,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     Args:
         architecture: `spline-autoregressive`, `spline-coupling`, `maf`, `iaf`, `realnvp`,
-            `planar`, `radial` or `sylvester`.
+            `planar`, `radial`, `sylvester` or `continuous`.
         n_layers: number of blocks; None to choose by the number of rows.
         width: units of each hidden layer; None to choose by the number of rows.
-        depth: hidden layers of each network.
+        depth: hidden layers of each network; None for 4 of a continuous flow, 2 of others.
         bins: bins of a spline.
         bound: where splines end, in standard deviations.
         tails: base distribution, `normal` or `student-t`.
@@ -33,6 +33,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         dropout: share of hidden units that each row loses in training; None to choose by the rows
             and the columns.
         residual: residual masked networks.
+        objective: `likelihood`, or for a continuous flow `flow-matching`; `auto` for the latter
+            where it can be.
+        tolerance: of a continuous flow's solver.
+        probes: of a continuous flow's divergence; 0 for the exact one.
         epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
         learning_rate: step size of Adam.
@@ -57,7 +61,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         architecture: str = "spline-autoregressive",
         n_layers: int | None = None,
         width: int | None = None,
-        depth: int = 2,
+        depth: int | None = None,
         bins: int = 8,
         bound: float = 5.0,
         tails: str = "normal",
@@ -66,6 +70,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         margins: int | None = None,
         dropout: float | None = None,
         residual: bool = False,
+        objective: str = "auto",
+        tolerance: float = 1e-5,
+        probes: int = 0,
         epochs: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -85,6 +92,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.margins = margins
         self.dropout = dropout
         self.residual = residual
+        self.objective = objective
+        self.tolerance = tolerance
+        self.probes = probes
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

@@ -16,6 +16,7 @@ from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
+from jensen.engine.state import initial_players, member_keys
 from jensen.fitting.density import (
     DensityFit,
     beside_arrays,
@@ -41,10 +42,20 @@ from jensen.fitting.images import (
     pixel_columns,
 )
 from jensen.fitting.recipe import Recipe
-from jensen.models.families import IMAGES, FlowInit, chosen_for
+from jensen.models.families import IMAGES, FlowInit, FlowOptions, chosen_for
 from jensen.models.margins import Start, no_change, start_of
 from jensen.models.table import TableDensity
+from jensen.objectives.flow_matching import FlowMatching
 from jensen.objectives.likelihood import Mean, NegativeLogProb
+
+Loss = NegativeLogProb | FlowMatching
+MATCHING_STEPS = 20_000
+"""Steps of flow matching, about."""
+
+MATCHING_LOOKS = 200
+"""Fewest steps of flow matching between two evaluations."""
+
+_VALIDATION_DRAWS = 8  # times of each row, the same at every evaluation
 
 
 def flow_init(recipe: Recipe, schema: Schema, start: Start) -> FlowInit:
@@ -54,15 +65,26 @@ def flow_init(recipe: Recipe, schema: Schema, start: Start) -> FlowInit:
     )
 
 
-def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
-    """Return the recipe with every open option of the flow chosen for `n_rows` training rows."""
-    n_columns = len(schema.continuous) + len(schema.categorical)
-    return replace(recipe, options=chosen_for(recipe.options, n_rows, n_columns))
-
-
 def table_levels(schema: Schema) -> tuple[int, ...]:
     """Return the number of levels of each categorical column."""
     return tuple(len(schema.columns[i].levels) for i in schema.categorical)
+
+
+def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
+    """Return the recipe with every open choice made for `n_rows` training rows.
+
+    Flow matching makes about `MATCHING_STEPS` steps, for they are short and each sees few times,
+    and looks at validation every `MATCHING_LOOKS` steps at most: the loss falls slowly for long.
+    """
+    n_columns = len(schema.continuous) + len(schema.categorical)
+    recipe = replace(recipe, options=chosen_for(recipe.options, n_rows, n_columns))
+    if not recipe.options.matched:
+        return recipe
+    training = recipe.training
+    per_epoch = -(-n_rows // min(training.optimisation.batch_size, n_rows))
+    epochs = training.epochs or min(max(MATCHING_STEPS // per_epoch, 5), 2000)
+    looks = max(training.evaluate_every, MATCHING_LOOKS)
+    return replace(recipe, training=replace(training, epochs=epochs, evaluate_every=looks))
 
 
 def fit_table(
@@ -93,35 +115,57 @@ def fit_table(
         DivergedError: if training leaves the finite numbers.
     """
     recipe = settled(recipe, schema, len(split.train))
-    rows = matrix[split.train]
+    rows, held = matrix[split.train], matrix[split.validation]
     images = recipe.options.architecture == IMAGES
     preprocess = image_preprocess(schema, rows) if images else fit_preprocess(schema, rows)
-    vectors = preprocess.forward(rows)
-    step, blur = _noise(preprocess, recipe.options.blur)
-    loss = NegativeLogProb(step, blur)
-    held = preprocess.forward(matrix[split.validation])
+    vectors, looks = preprocess.forward(rows), preprocess.forward(held)
     if images:
         counts = level_counts(rows, grey_levels(schema, matrix))
         init = image_init(recipe.options, schema, counts)
     else:
-        start = start_of(preprocess, vectors, held, recipe.options.margins or 0)
+        start = start_of(preprocess, vectors, looks, recipe.options.margins or 0)
         init = flow_init(recipe, schema, start)
-    game = Game(
-        init=init,
-        objective=Mean(NegativeLogProb(step, blur, recipe.options.dropout or 0.0)),
-        validate=loss,
-    )
+    loss, validate = _losses(recipe.options, preprocess)
+    game = Game(init=init, objective=Mean(loss), validate=validate)
     result = train(
         game,
         vectors,
-        held,
+        looks,
         recipe.training,
         seed=seed,
         members=recipe.options.members or 1,
         checkpoints=checkpoints,
         report=report,
     )
-    return TableDensity(result.players[0], preprocess, recipe.options.blur), result
+    density = TableDensity(result.players[0], preprocess, recipe.options.blur)
+    if recipe.options.matched:
+        density = _better_of(density, _at_start(game, density), held)
+    return density, result
+
+
+def _at_start(game: Game, density: TableDensity) -> TableDensity:
+    """Return the density with which training began, or one like it: before its first step."""
+    n_members = jax.tree.leaves(eqx.filter(density.members, eqx.is_array))[0].shape[0]
+    return replace(density, members=initial_players(game.init, member_keys(0, n_members))[0])
+
+
+def _better_of(density: TableDensity, start: TableDensity, rows: np.ndarray) -> TableDensity:
+    """Return the density whose mean log p of encoded validation rows is higher.
+
+    What flow matching lowers is no bound of log p: this keeps a flow from ending worse than the
+    Gaussian at which it starts.
+    """
+    end, first = (np.mean(d.log_prob(rows)[0]) for d in (density, start))
+    return start if first > end else density
+
+
+def _losses(options: FlowOptions, preprocess: Preprocess) -> tuple[Loss, Loss]:
+    """Return the per-example losses that training minimises and that validation measures."""
+    step, blur = _noise(preprocess, options.blur)
+    if not options.matched:
+        dropout = options.dropout or 0.0
+        return NegativeLogProb(step, blur, dropout), NegativeLogProb(step, blur)
+    return FlowMatching(step, blur), FlowMatching(step, blur, _VALIDATION_DRAWS)
 
 
 def _noise(preprocess: Preprocess, blur: float) -> list[jnp.ndarray | None]:

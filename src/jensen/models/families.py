@@ -18,6 +18,7 @@ from jensen._typing import Array, Key
 from jensen.bijections import Bijection, Chain, LULinear
 from jensen.models import flow as flows
 from jensen.models.base import Base, NormalBase, StudentTBase
+from jensen.models.continuous import ContinuousFlow
 from jensen.models.mixed import Categories, Mixed
 
 ARCHITECTURES = {
@@ -29,6 +30,7 @@ ARCHITECTURES = {
     "planar": flows.PlanarFlow,
     "radial": flows.RadialFlow,
     "sylvester": flows.SylvesterFlow,
+    "continuous": ContinuousFlow,
 }
 MASKED = ("maf", "iaf", "spline-autoregressive")
 """Architectures of masked networks."""
@@ -38,6 +40,7 @@ IMAGES = "multiscale"
 """The architecture of images, see `jensen.models.image`."""
 PIXELS = ("histogram", "logit", "affine")
 """What takes the pixels of an image to the real line, see `jensen.bijections.pixels`."""
+OBJECTIVES = ("auto", "likelihood", "flow-matching")
 TAILS: dict[str, type[Base]] = {"normal": NormalBase, "student-t": StudentTBase}
 
 
@@ -50,7 +53,7 @@ class FlowOptions:
             whole grey levels, else `spline-autoregressive`.
         n_layers: number of blocks; None for a choice by the number of training rows.
         width: units of each hidden layer; None for a choice by the number of training rows.
-        depth: hidden layers of each network.
+        depth: hidden layers of each network; None for 4 of a continuous flow, 2 of others.
         bins: K, bins of a spline; None for a choice by the number of training rows.
         bound: B, where splines end.
         tails: base distribution, `normal` or `student-t`.
@@ -64,6 +67,10 @@ class FlowOptions:
             a choice by the numbers of training rows and columns.
         residual: residual masked networks, for `maf`, `iaf` and `spline-autoregressive`.
         pixels: the first layer of an image flow, one of `PIXELS`.
+        objective: what training minimises: `likelihood`, or `flow-matching` for a continuous flow
+            alone; `auto` for the latter where it can be.
+        tolerance: of a continuous flow's solver.
+        probes: of a continuous flow's divergence; 0 for the exact one.
 
     Raises:
         InputError: for a value outside its range or an unknown name.
@@ -72,7 +79,7 @@ class FlowOptions:
     architecture: str | None = None
     n_layers: int | None = None
     width: int | None = None
-    depth: int = 2
+    depth: int | None = None
     bins: int | None = 8
     bound: float = 5.0
     tails: str = "normal"
@@ -82,12 +89,16 @@ class FlowOptions:
     dropout: float | None = None
     residual: bool = False
     pixels: str = "histogram"
+    objective: str = "auto"
+    tolerance: float = 1e-5
+    probes: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in (
             ("architecture", (*ARCHITECTURES, IMAGES)),
             ("tails", TAILS),
             ("pixels", PIXELS),
+            ("objective", OBJECTIVES),
         ):
             value = getattr(self, name)
             if value is not None:
@@ -104,7 +115,7 @@ class FlowOptions:
             raise InputError(f"margins must be 0 or lie in 4..100, got {self.margins}")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.residual and self.architecture not in MASKED:
+        if self.residual and self.architecture not in (None, *MASKED):
             raise InputError(
                 f"{self.architecture} has no masked networks to be residual",
                 "residual",
@@ -112,6 +123,27 @@ class FlowOptions:
             )
         if not 0 <= self.blur < np.inf:
             raise InputError(f"blur must be at least 0, got {self.blur}")
+        if self.objective == "flow-matching" and self.architecture != "continuous":
+            raise InputError(
+                f"a {self.architecture or 'spline-autoregressive'} flow has no field to match",
+                "objective",
+                "set architecture=continuous, or objective=likelihood",
+            )
+        if self.architecture == "continuous" and (self.n_layers or 1) > 1:
+            raise InputError(
+                f"a continuous flow is one map, got n_layers={self.n_layers}",
+                "n_layers",
+                "set depth or width, the size of its network",
+            )
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
+        if self.probes < 0:
+            raise InputError(f"probes must be at least 0, got {self.probes}")
+
+    @property
+    def matched(self) -> bool:
+        """Whether training is by flow matching."""
+        return self.architecture == "continuous" and self.objective != "likelihood"
 
 
 CROWDED = 200
@@ -149,11 +181,14 @@ def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions
             "dropout": 0.2 if n_rows < CROWDED * n_columns else 0.0,
         }
     )
-    best["bins"] = 8
+    best |= {"bins": 8, "depth": 2}
     if options.architecture == IMAGES:
-        best |= {"n_layers": 4, "members": 1, "margins": 0, "dropout": 0.0}
+        best |= {"n_layers": 4, "depth": 1, "members": 1, "margins": 0, "dropout": 0.0}
     if options.architecture in FREE:
         best |= {"n_layers": FREE[options.architecture], "members": 1, "margins": 0, "dropout": 0.0}
+    if options.architecture == "continuous":
+        best |= {"n_layers": 1, "depth": 4, "width": 64 if small else 128}
+        best |= {"members": 4 if small else 1, "margins": 0, "dropout": 0.0}
     return replace(
         options, **{name: v for name, v in best.items() if getattr(options, name) is None}
     )
@@ -191,9 +226,14 @@ def build_flow(
     A coupling needs two columns to couple: a table with one numeric column gets the
     autoregressive form of the same transformer, which is then the same map without a network.
     """
-    if options.width is None or options.n_layers is None or options.architecture is None:
+    if (
+        options.architecture is None
+        or options.width is None
+        or options.n_layers is None
+        or options.depth is None
+    ):
         raise InputError(
-            "architecture, width and n_layers are not chosen yet", mend="use chosen_for"
+            "architecture, width, n_layers or depth is not chosen yet", mend="use chosen_for"
         )
     dim, hidden = whiten.shape[0], (options.width,) * options.depth
     flow = None
@@ -205,18 +245,20 @@ def build_flow(
             )
         if dim == 1:
             name = {"realnvp": "maf", "spline-coupling": "spline-autoregressive"}.get(name, name)
-        masked = {"residual": options.residual} if name in MASKED else {}
-        spline = {"bins": options.bins, "bound": options.bound} if "spline" in name else {}
+        own: dict[str, Any] = {"n_layers": options.n_layers, "linear": name not in FREE}
+        if name in MASKED:
+            own["residual"] = options.residual
+        if "spline" in name:
+            own |= {"bins": options.bins, "bound": options.bound}
+        if name == "continuous":
+            own = {"tolerance": options.tolerance, "probes": options.probes}
         flow = ARCHITECTURES[name](
             key,
             dim,
-            n_layers=options.n_layers,
             hidden=hidden,
             context_dim=sum(levels),
-            linear=name not in FREE,
             base=TAILS[options.tails](dim),
-            **spline,
-            **masked,
+            **own,
         )
         start = LULinear(dim, start=jnp.asarray(whiten))
         first = (start,) if margins is None else (margins, start)

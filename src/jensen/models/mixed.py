@@ -84,14 +84,17 @@ class Mixed(eqx.Module):
 
     def log_prob(self, x: Array, context: Array | None = None) -> Array:
         """Return log p(v, c) in nats, a scalar, for one row `(D + k,)`."""
-        total = jnp.zeros((), x.dtype)
-        d = 0 if self.flow is None else self.flow.base.dim
-        if self.categories is not None:
-            total = total + self.categories.log_prob(x[d:])
-            context = self.categories.one_hot(x[d:])
+        numbers, context, total = self.split(x, context)
         if self.flow is not None:
-            total = total + self.flow.log_prob(x[:d], context)
+            total = total + self.flow.log_prob(numbers, context)
         return total
+
+    def split(self, x: Array, context: Array | None = None) -> tuple[Array, Array | None, Array]:
+        """Return the numbers `(D,)` of a row, the context of their flow, and log p(c), nats."""
+        d = 0 if self.flow is None else self.flow.base.dim
+        if self.categories is None:
+            return x[:d], context, jnp.zeros((), x.dtype)
+        return x[:d], self.categories.one_hot(x[d:]), self.categories.log_prob(x[d:])
 
     def sample(self, key: Key) -> Array:
         """Return one row `(D + k,)`."""

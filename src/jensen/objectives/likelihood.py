@@ -50,6 +50,22 @@ def dequantise(key: Key, x: Array, step: Array) -> Array:
     return x + step * (jax.random.uniform(key, x.shape, x.dtype) - 0.5)
 
 
+def noisy(key: Key, x: Array, step: Array | None, blur: Array | None) -> Array:
+    """Return x dequantised and blurred, x + step · u + blur · ε.
+
+    Args:
+        key: randomness of u and ε.
+        x: `(…, D)`.
+        step: `(D,)` resolution of the columns, or None where all are continuous.
+        blur: `(D,)` b, standard deviation of the noise on each column, or None.
+    """
+    if step is not None:
+        x = dequantise(key, x, step)
+    if blur is not None:
+        x = x + blur * jax.random.normal(jax.random.fold_in(key, 1), x.shape, x.dtype)
+    return x
+
+
 class NegativeLogProb(eqx.Module):
     """The per-example loss -log p(x), nats, of a one-player game.
 
@@ -74,11 +90,7 @@ class NegativeLogProb(eqx.Module):
     ) -> Array:
         """Return -log p(x̃ | c) `(B,)` for rows x `(B, D)`, or rows and contexts `(B, C)`."""
         x, context = batch if isinstance(batch, tuple) else (batch, None)
-        if self.step is not None:
-            x = dequantise(key, x, self.step)
-        if self.blur is not None:
-            noise = jax.random.normal(jax.random.fold_in(key, 1), x.shape, x.dtype)
-            x = x + self.blur * noise
+        x = noisy(key, x, self.step, self.blur)
         axes = 0, None if context is None else 0
         if not self.dropout:
             return -jax.vmap(players[0].log_prob, in_axes=axes)(x, context)

@@ -157,6 +157,7 @@ class Report:
         model_facts: `(label, value)` rows about the model: family, architecture, parameters,
             seed, seconds, versions.
         metrics: columns of training, see `jensen.report.learning_curves`.
+        loss_unit: of the losses among them.
         log_prob: held-out log-likelihood: `mean` and `se` in nats per row, `kind` (`exact`,
             `iwae`, `quadrature`, `ais`) and `n`, the number of rows.
         baseline: the same for a simpler model: `name`, `mean`, `se`, and `difference_se`, the
@@ -189,6 +190,7 @@ class Report:
     data_facts: Sequence[tuple[str, object]] = ()
     model_facts: Sequence[tuple[str, object]] = ()
     metrics: Mapping[str, ArrayLike] | None = None
+    loss_unit: str = "nats per example"
     log_prob: Mapping[str, object] | None = None
     baseline: Mapping[str, object] | None = None
     names: Sequence[str] = ()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jensen.fitting import Recipe
 from jensen.models.pool import TablePool
 from jensen.report.content import Report
 from jensen.report.facts import SHOWN, Asked, data_facts, metrics_of, training_facts
@@ -31,10 +32,16 @@ def flow_content(run: Run, asked: Asked) -> Report:
         data_facts=data_facts(run),
         model_facts=_model_facts(run),
         metrics=_metrics(run),
+        loss_unit="squared velocity" if _matched(run) else "nats per example",
         **score_fields(run, asked, fresh, log_prob),
         **_columns(run, np.concatenate([fresh.calibration, fresh.rows])),
         notes=fresh.notes,
     )
+
+
+def _matched(run: Run) -> bool:
+    """Return whether the run was trained by flow matching, whose loss is no log-likelihood."""
+    return Recipe.from_settings(run.spec["recipe"]).options.matched
 
 
 def _model_facts(run: Run) -> list[tuple[str, object]]:

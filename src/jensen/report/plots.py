@@ -2,7 +2,8 @@
 
 Every function is pure: arrays in, a matplotlib `Figure` out, nothing global touched. Values that
 are not finite are never drawn as if they were: they are left out or gathered at the edge, and the
-figure says how many there were. All likelihoods and losses are in nats per example.
+figure says how many there were. All likelihoods are in nats per example, and losses
+where no unit is named.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ from jensen.report.canvas import (
 )
 
 
-def learning_curves(metrics: Mapping[str, ArrayLike]) -> Figure:
+def learning_curves(metrics: Mapping[str, ArrayLike], unit: str = "nats per example") -> Figure:
     """Draw training and validation loss, and the learning rate, against the step.
 
     Args:
         metrics: `step` `(n,)` and any of `train_loss`, `validation_loss` (each `(n,)`, or
-            `(n, members)` for an ensemble; nats per example, lower is better) and
+            `(n, members)` for an ensemble; lower is better) and
             `learning_rate` `(n,)`. Entries that are not finite are not drawn.
+        unit: of the losses.
 
     Returns:
         A figure; the best validation step of each member is marked, and the loss axis is scaled
@@ -70,7 +72,7 @@ def learning_curves(metrics: Mapping[str, ArrayLike]) -> Figure:
     if "validation" in losses:
         _mark_best(ax, step, losses["validation"])
     _limit_losses(ax, losses)
-    tidy(ax, "" if rate is not None else "step", "loss (nats per example)")
+    tidy(ax, "" if rate is not None else "step", f"loss ({unit})")
     if ax.get_legend_handles_labels()[0]:
         legend(ax, loc="upper right")
     if rate is not None:

@@ -70,7 +70,7 @@ def learning(report: Report) -> Section | None:
         "Lower is better. When the validation curve climbs while the training curve still falls, "
         "the model is memorising; the diamond marks the best validation loss."
     )
-    drawn = picture(learning_curves(report.metrics), alt, caption)
+    drawn = picture(learning_curves(report.metrics, report.loss_unit), alt, caption)
     return Section("learning", "Learning", pictures=[drawn])
 
 
