@@ -18,51 +18,48 @@ SHAPE, D = (4, 4), 16
 
 
 def flow(**options):
-    options = {"n_layers": 2, "width": 6, "depth": 1, "bins": 4, **options}
+    options = {"n_layers": 2, "width": 6, "depth": 1, "bins": 2, **options}
     return MultiscaleFlow(jax.random.key(0), SHAPE, **options)
 
 
-@pytest.mark.parametrize("levels", [1, 2])
-def test_both_directions_agree_with_automatic_differentiation(levels):
+@eqx.filter_jit
+def score(model, x):
+    return jax.vmap(model.log_prob)(jnp.asarray(x, jnp.float32))
+
+
+def test_both_directions_agree_with_automatic_differentiation():
     with jax.enable_x64(True):
-        model = randomise(flow(levels=levels), 0.5, dtype=np.float64)
+        model = randomise(flow(), 0.5, dtype=np.float64)
         z = jnp.asarray(np.random.default_rng(0).standard_normal((4, D)))
 
-        @eqx.filter_jit
         def numbers(bijection, z):
             x, log_det = bijection.forward_and_log_det(z)
             back, log_back = bijection.inverse_and_log_det(x)
             there = jax.jacfwd(lambda v: bijection.forward_and_log_det(v)[0])(z)
-            again = jax.jacfwd(lambda v: bijection.inverse_and_log_det(v)[0])(x)
-            return back, log_det, log_back, there, again
+            return back, log_det, log_back, there
 
-        parts = jax.vmap(lambda v: numbers(model.bijection, v))(z)
-        back, log_det, log_back, there, again = map(np.asarray, parts)
+        parts = eqx.filter_jit(eqx.filter_vmap(numbers, in_axes=(None, 0)))(model.bijection, z)
+        back, log_det, log_back, there = map(np.asarray, parts)
     assert np.abs(back - z).max() < 1e-9
     assert np.abs(log_det - np.linalg.slogdet(there)[1]).max() < 1e-8
-    assert np.abs(log_back - np.linalg.slogdet(again)[1]).max() < 1e-8
+    assert np.abs(log_back + np.linalg.slogdet(there)[1]).max() < 1e-8
     assert np.ptp(log_det) > 0.1  # it is no isometry
-
-
-def test_every_pixel_depends_on_every_other():
-    model = randomise(flow(), 0.5)
-    slopes = jax.jacfwd(lambda v: model.bijection.inverse_and_log_det(v)[0])(jnp.zeros(D))
-    assert (np.abs(np.linalg.inv(np.asarray(slopes, np.float64))) > 1e-12).mean() > 0.9
+    assert (np.abs(there) > 1e-12).mean() > 0.9  # pixels depend on all of z
 
 
 def test_starts_as_independent_pixels():
     counts = np.random.default_rng(1).integers(1, 50, (8, D))
-    first = Histogram(jnp.asarray(counts), jnp.array([0, 0]))
+    first = Histogram(jnp.asarray(counts), jnp.zeros(D, int), jnp.array(0))
     x = np.random.default_rng(2).integers(0, 8, (20, D))
     model = flow(first=first)
-    log_prob = jax.vmap(model.log_prob)(jnp.asarray(x + 0.3, jnp.float32))
+    log_prob = score(model, x + 0.3)
     known = np.log(counts / counts.sum(axis=0))[x, np.arange(D)].sum(axis=1)
     assert np.abs(np.asarray(log_prob) - known).max() < 1e-3
 
 
 def test_without_a_first_layer_it_starts_as_its_base():
     x = np.random.default_rng(3).standard_normal((5, D)).astype(np.float32)
-    log_prob = np.asarray(jax.vmap(flow().log_prob)(x))
+    log_prob = score(flow(), x)
     # the later level's linear maps start at 1, give or take the rounding of softplus
     assert np.abs(log_prob - norm.logpdf(x).sum(axis=1)).max() < 1e-3
 

@@ -5,7 +5,7 @@ A pixel of levels 0, …, L - 1, dequantised, is a number x ∈ [-½, L - ½]. T
     logit        z = logit(α + (1 - 2α) (x + ½)/L)
     histogram    z = Φ⁻¹(F_d(x)),   F_d piecewise linear:  dF_d/dx = P_d(k) on the cell of level k
 
-with P_d(k) the share of level k among the training values of pixel d, smoothed by κ values drawn
+with P_d(k) the share of level k among the training values of pixel d, smoothed by κ_d values drawn
 from the pool of all pixels, which is smoothed by λ values spread evenly over the levels. A flow
 that is the identity over a standard normal is then, with `Histogram`, the model of independent
 pixels, and its density on a cell is P_d(k) throughout: exact bits, with nothing lost to
@@ -66,7 +66,7 @@ class Logit(Bijection):
 class Histogram(Bijection):
     r"""z_d = Φ⁻¹(F_d(x_d)), F_d the smoothed distribution function of pixel d.
 
-        P_d(k) = (n_d(k) + κ P(k)) / (Σ_j n_d(j) + κ),     P(k) ∝ λ/L + Σ_d n_d(k)
+        P_d(k) = (n_d(k) + κ_d P(k)) / (Σ_j n_d(j) + κ_d),     P(k) ∝ λ/L + Σ_d n_d(k)
 
     F_d is summed from below and from above, and the smaller of the two is used, so that rare levels
     at either end keep their digits. Outside of [-½, L - ½] the density is zero: the log-determinant
@@ -74,10 +74,11 @@ class Histogram(Bijection):
 
     Args:
         counts: n `(L, D)`, whole numbers: how often each level occurs at each pixel.
-        smoothing: κ and λ `(2,)`, whole numbers.
+        smoothing: κ `(D,)`, whole numbers.
+        pooling: λ, a whole number.
 
     Example:
-        >>> coin = Histogram(jnp.array([[30], [10]]), jnp.array([0, 1]))
+        >>> coin = Histogram(jnp.array([[30], [10]]), jnp.array([0]), jnp.array(1))
         >>> z, log_det = coin.inverse_and_log_det(jnp.array([0.5]))
         >>> round(float(z[0]), 4), round(float(ndtri(0.75)), 4)
         (0.6745, 0.6745)
@@ -85,12 +86,13 @@ class Histogram(Bijection):
 
     counts: Array
     smoothing: Array
+    pooling: Array
 
     def probabilities(self) -> Array:
         """Return P `(L, D)`, each column adding to one."""
         n = self.counts.astype(jnp.result_type(float))
-        pool = self.smoothing[1] / len(n) + jnp.sum(n, axis=1, keepdims=True)
-        smoothed = n + self.smoothing[0] * pool / jnp.sum(pool)
+        pool = self.pooling / len(n) + jnp.sum(n, axis=1, keepdims=True)
+        smoothed = n + self.smoothing * pool / jnp.sum(pool)
         return smoothed / jnp.sum(smoothed, axis=0)
 
     def forward_and_log_det(self, z: Array, context: Array | None = None) -> tuple[Array, Array]:
@@ -130,42 +132,41 @@ class Histogram(Bijection):
         return P, below, above
 
 
-def chosen_smoothing(counts: np.ndarray) -> np.ndarray:
-    r"""Return the κ and λ `(2,)` under which the values are most probable, each left out in turn.
+def chosen_smoothing(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return κ `(D,)` and λ, under which the values are most probable, each left out in turn.
 
     With c = n_d(k) of N values of a pixel, a value that is left out has the probability
 
         (c - 1 + κ P(k)) / (N - 1 + κ)
 
-    and likewise in the pool. Where pixels differ κ is small; where there are few values, or they
-    are noise, it is large. Both are powers of two.
+    and likewise in the pool. A pixel of its own kind has a small κ, a pixel of few values or of
+    noise a large one. All are powers of two.
 
     Args:
         counts: n `(L, D)`, whole numbers.
 
     Example:
         >>> noise = np.random.default_rng(0).multinomial(200, np.full(64, 1 / 64), size=9).T
-        >>> chosen_smoothing(noise).min() > 1000
+        >>> float(np.median(chosen_smoothing(noise)[0])) > 1000
         True
     """
     n = np.asarray(counts, np.float64)
     total = n.sum(axis=1, keepdims=True)
     level = np.full_like(total, 1.0 / len(n))
-    even = _best_weight(total, level)
+    (even,) = _best_weights(total, level)
     pool = (total + even * level) / (total.sum() + even)
-    return np.array([_best_weight(n, pool), even], np.int32)
+    return _best_weights(n, pool), even
 
 
-def _best_weight(n: np.ndarray, prior: np.ndarray) -> int:
-    """Return the power of two that maximises Σ n log((n - 1 + κ p)/(N - 1 + κ)), n `(L, D)`."""
-    seen = n > 0
+def _best_weights(n: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Return the powers of two `(D,)` that maximise Σ_k n log((n - 1 + κ p)/(N - 1 + κ))."""
     weights = 2 ** np.arange(_MOST_DOUBLINGS)
 
-    def log_prob(weight: int) -> float:
+    def log_prob(weight: int) -> np.ndarray:
         shares = (n - 1.0 + weight * prior) / (n.sum(axis=0) - 1.0 + weight)
-        return float(np.sum(n[seen] * np.log(np.maximum(shares[seen], _LEAST))))
+        return np.sum(n * np.log(np.where(n > 0, np.maximum(shares, _LEAST), 1.0)), axis=0)
 
-    return int(weights[int(np.argmax([log_prob(weight) for weight in weights]))])
+    return weights[np.argmax([log_prob(weight) for weight in weights], axis=0)].astype(np.int32)
 
 
 def _log_normal(z: Array) -> Array:

@@ -187,6 +187,13 @@ def _check_same_columns(first: Source, other: Source) -> None:
     same = set(first.names) == set(other.names) if by_name else first.shape == other.shape
     if same and len(first.names) == len(other.names):
         return
+    if first.shape and other.shape and first.shape != other.shape:
+        sizes = [" × ".join(map(str, source.shape or ())) for source in (first, other)]
+        raise InputError(
+            f"images of two sizes: {sizes[0]} in {first.label}, {sizes[1]} here",
+            other.label,
+            "give images of one size",
+        )
     odd = sorted(set(first.names) ^ set(other.names))[:3] if by_name else []
     which = f" ({', '.join(map(repr, odd))})" if odd else ""
     raise InputError(

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
 from jensen.fitting import Recipe, fit_table
+from jensen.fitting.images import as_images
 
 
 class FlowDensity(DensityMixin, BaseEstimator):
@@ -18,7 +19,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     Args:
         architecture: `spline-autoregressive`, `spline-coupling`, `maf`, `iaf`, `realnvp`,
-            `planar`, `radial`, `sylvester` or `continuous`.
+            `planar`, `radial`, `sylvester`, `continuous`, or of images `multiscale`; None for
+            `multiscale` where `image_shape` is given, else `spline-autoregressive`.
         n_layers: number of blocks; None to choose by the number of rows.
         width: units of each hidden layer; None to choose by the number of rows.
         depth: hidden layers of each network; None for 4 of a continuous flow, 2 of others.
@@ -37,6 +39,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             where it can be.
         tolerance: of a continuous flow's solver.
         probes: of a continuous flow's divergence; 0 for the exact one.
+        image_shape: (H, W) or (H, W, C) of the image that a row is, flattened; None for tables.
+        pixels: first layer of an image flow, `histogram`, `logit` or `affine`.
+        dequantisation: of an image flow, `uniform` or `variational`.
         epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
         learning_rate: step size of Adam.
@@ -58,7 +63,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        architecture: str = "spline-autoregressive",
+        architecture: str | None = None,
         n_layers: int | None = None,
         width: int | None = None,
         depth: int | None = None,
@@ -73,6 +78,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         objective: str = "auto",
         tolerance: float = 1e-5,
         probes: int = 0,
+        image_shape: tuple[int, ...] | None = None,
+        pixels: str = "histogram",
+        dequantisation: str = "uniform",
         epochs: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -95,6 +103,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.objective = objective
         self.tolerance = tolerance
         self.probes = probes
+        self.image_shape = image_shape
+        self.pixels = pixels
+        self.dequantisation = dequantisation
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -114,8 +125,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         settings = self.get_params(deep=False)
         seed = seed_of(settings.pop("random_state"))
+        shape = settings.pop("image_shape")
         schema, matrix = read_rows(self, X)
         recipe = Recipe.from_settings(settings)
+        if shape is not None:
+            schema, recipe = as_images(schema, recipe, tuple(shape))
         split = split_rows(len(matrix), seed, calibrate=False)
         self.density_, result = fit_table(schema, matrix, recipe, seed=seed, split=split)
         self.metrics_ = result.metrics

@@ -46,9 +46,9 @@ from jensen.models.families import IMAGES, FlowInit, FlowOptions, chosen_for
 from jensen.models.margins import Start, no_change, start_of
 from jensen.models.table import TableDensity
 from jensen.objectives.flow_matching import FlowMatching
-from jensen.objectives.likelihood import Mean, NegativeLogProb
+from jensen.objectives.likelihood import DequantisedLoss, Mean, NegativeLogProb
 
-Loss = NegativeLogProb | FlowMatching
+Loss = NegativeLogProb | FlowMatching | DequantisedLoss
 MATCHING_STEPS = 20_000
 """Steps of flow matching, about."""
 
@@ -161,6 +161,8 @@ def _better_of(density: TableDensity, start: TableDensity, rows: np.ndarray) -> 
 
 def _losses(options: FlowOptions, preprocess: Preprocess) -> tuple[Loss, Loss]:
     """Return the per-example losses that training minimises and that validation measures."""
+    if options.dequantisation == "variational":
+        return DequantisedLoss(), DequantisedLoss()
     step, blur = _noise(preprocess, options.blur)
     if not options.matched:
         dropout = options.dropout or 0.0

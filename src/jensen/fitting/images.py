@@ -7,9 +7,11 @@ and one that is only ever even for a grid of spacing 2. Here all pixels are whol
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,11 +22,14 @@ from jensen.bijections.pixels import Histogram, Logit, chosen_smoothing
 from jensen.data.preprocess import Preprocess, fit_preprocess
 from jensen.data.schema import Schema
 from jensen.fitting.family import Arrays
+from jensen.fitting.recipe import Recipe
+from jensen.models.dequantised import Dequantised
 from jensen.models.families import IMAGES, FlowOptions
-from jensen.models.image import MultiscaleFlow, patch_side
+from jensen.models.image import MultiscaleFlow, patch_order, patch_side
 from jensen.models.mixed import Mixed
 
 _LEAST_SIDE = 8
+_NOISE_LAYERS = 2  # each half of a patch sees the other, and both the image
 _MOST_LEVELS = 1024
 
 
@@ -75,6 +80,30 @@ def pixel_columns(schema: Schema) -> Schema:
     return replace(schema, columns=tuple(whole_numbers))
 
 
+def as_images(schema: Schema, recipe: Recipe, shape: tuple[int, ...]) -> tuple[Schema, Recipe]:
+    """Return the columns as pixels of images of a shape, and the recipe of an image flow.
+
+    Args:
+        schema: the columns, one a pixel.
+        recipe: of a flow; the architecture of images unless it has another.
+        shape: (H, W) or (H, W, C).
+
+    Raises:
+        InputError: if the shape has another number of pixels, or they are no whole numbers.
+    """
+    if math.prod(shape) != len(schema.columns):
+        raise InputError(
+            f"images of shape {shape} do not have {len(schema.columns)} pixels, as the rows do",
+            "image_shape",
+            "give the shape of one image, (H, W) or (H, W, C)",
+        )
+    options = replace(recipe.options, architecture=recipe.options.architecture or IMAGES)
+    schema = replace(schema, shape=shape)
+    if options.architecture == IMAGES:
+        schema = pixel_columns(schema)
+    return schema, replace(recipe, options=options)
+
+
 def grey_levels(schema: Schema, matrix: np.ndarray) -> int:
     """Return L: 256 for bytes, else one more than the largest level of the rows.
 
@@ -116,17 +145,19 @@ class ImageInit(eqx.Module):
 
     Args:
         counts: how often each level occurs at each pixel `(L, D)`.
-        smoothing: of the histogram, `(2,)`.
+        smoothing: of the histogram, κ `(D,)`.
+        pooling: λ of the histogram.
         options: the flow's options.
         shape: of an image.
     """
 
     counts: Array
     smoothing: Array
+    pooling: Array
     options: FlowOptions = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
 
-    def __call__(self, key: Key) -> tuple[Mixed]:
+    def __call__(self, key: Key) -> tuple[Mixed | Dequantised]:
         """Return the model of one member.
 
         Raises:
@@ -145,13 +176,27 @@ class ImageInit(eqx.Module):
             bins=options.bins,
             bound=options.bound,
         )
-        return (Mixed(flow, None),)
+        if options.dequantisation == "uniform":
+            return (Mixed(flow, None),)
+        order = patch_order(self.shape, patch_side(self.shape)).ravel().tolist()
+        noise = MultiscaleFlow(
+            jax.random.fold_in(key, 1),
+            self.shape,
+            n_layers=_NOISE_LAYERS,
+            levels=1,
+            width=options.width,
+            bins=options.bins,
+            bound=options.bound,
+            context_parts=(len(order),),
+        )
+        levels = jnp.asarray(self.counts.shape[0])
+        return (Dequantised(flow, noise, tuple(order), levels),)
 
     def _first(self) -> Bijection:
         """Return the layer next to the pixels."""
         levels = self.counts.shape[0]
         if self.options.pixels == "histogram":
-            return Histogram(self.counts, self.smoothing)
+            return Histogram(self.counts, self.smoothing, self.pooling)
         if self.options.pixels == "logit":
             return Logit(jnp.asarray(levels))
         total = jnp.sum(self.counts, axis=0)
@@ -163,8 +208,8 @@ class ImageInit(eqx.Module):
 
 def image_init(options: FlowOptions, schema: Schema, counts: np.ndarray) -> ImageInit:
     """Return how the flow of a stack of images begins."""
-    smoothing = jnp.asarray(chosen_smoothing(counts))
-    return ImageInit(jnp.asarray(counts), smoothing, options, tuple(schema.shape or ()))
+    smoothing, pooling = map(jnp.asarray, chosen_smoothing(counts))
+    return ImageInit(jnp.asarray(counts), smoothing, pooling, options, tuple(schema.shape or ()))
 
 
 def image_skeleton(options: FlowOptions, schema: Schema, arrays: Arrays) -> ImageInit:

@@ -41,6 +41,8 @@ IMAGES = "multiscale"
 PIXELS = ("histogram", "logit", "affine")
 """What takes the pixels of an image to the real line, see `jensen.bijections.pixels`."""
 OBJECTIVES = ("auto", "likelihood", "flow-matching")
+DEQUANTISATIONS = ("uniform", "variational")
+"""The noise within a grey level, see `jensen.models.dequantised`."""
 TAILS: dict[str, type[Base]] = {"normal": NormalBase, "student-t": StudentTBase}
 
 
@@ -71,6 +73,7 @@ class FlowOptions:
             alone; `auto` for the latter where it can be.
         tolerance: of a continuous flow's solver.
         probes: of a continuous flow's divergence; 0 for the exact one.
+        dequantisation: of an image flow, one of `DEQUANTISATIONS`.
 
     Raises:
         InputError: for a value outside its range or an unknown name.
@@ -92,6 +95,7 @@ class FlowOptions:
     objective: str = "auto"
     tolerance: float = 1e-5
     probes: int = 0
+    dequantisation: str = "uniform"
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -99,6 +103,7 @@ class FlowOptions:
             ("tails", TAILS),
             ("pixels", PIXELS),
             ("objective", OBJECTIVES),
+            ("dequantisation", DEQUANTISATIONS),
         ):
             value = getattr(self, name)
             if value is not None:

@@ -17,7 +17,7 @@ with it, on their order, or on how many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,6 +30,7 @@ from jensen._errors import DivergedError
 from jensen._typing import Array, Key, PyTree
 from jensen.data.preprocess import Preprocess
 from jensen.models.continuous import equation_of
+from jensen.models.dequantised import Dequantised
 from jensen.nn.mixer import PatchMixer
 
 BLOCK = 1024
@@ -167,14 +168,21 @@ def score_block(
         noise: `(M, D)` points to average over, or None.
     """
 
-    def mixture(y: Array) -> Array:
-        each = eqx.filter_vmap(lambda member: jax.vmap(member.log_prob)(y))(members)
+    def mixture(member_log_prob: Callable[[PyTree], Array]) -> Array:
+        each = eqx.filter_vmap(member_log_prob)(members)
         return jax.nn.logsumexp(each, axis=0) - jnp.log(each.shape[0])
 
+    y = jnp.asarray(vectors)
     if noise is None:
-        value = mixture(jnp.asarray(vectors))
+        value = mixture(lambda member: jax.vmap(member.log_prob)(y))
         return value, jnp.zeros_like(value)
-    values = jax.lax.map(lambda u: mixture(vectors + u), jnp.asarray(noise))
+
+    def at(shift: Array) -> Array:
+        if isinstance(members, Dequantised):
+            return mixture(lambda member: jax.vmap(member.log_weight, (0, None))(y, shift))
+        return mixture(lambda member: jax.vmap(member.log_prob)(y + shift))
+
+    values = jax.lax.map(at, jnp.asarray(noise))
     m = values.shape[0]
     weights = jnp.exp(values - jnp.max(values, axis=0))
     mean = jnp.mean(weights, axis=0)

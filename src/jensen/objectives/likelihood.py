@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen._typing import Array, Key, PyTree
+from jensen.models.dequantised import Dequantised
 from jensen.nn.masked import MaskedMLP
 from jensen.nn.mlp import MLP, thinned
 
@@ -117,6 +118,24 @@ def with_dropout(key: Key, model: PyTree, rate: float) -> PyTree:
         thinned(jax.random.fold_in(key, i), node, rate) if is_net(node) else node
         for i, node in enumerate(nodes)
     )
+
+
+class DequantisedLoss(eqx.Module):
+    """The per-example loss -(log p(x + u) - log q(u | x)), one draw of u, nats.
+
+    Example:
+        >>> from jensen.models.dequantised import Dequantised
+        >>> from jensen.models.flow import RealNVP
+        >>> parts = [RealNVP(jax.random.key(0), 2, n_layers=1, context_dim=c) for c in (0, 2)]
+        >>> model = Dequantised(*parts, (0, 1), jnp.array(4))
+        >>> DequantisedLoss()((model,), jnp.ones((3, 2)), jax.random.key(1)).shape
+        (3,)
+    """
+
+    def __call__(self, players: tuple[Dequantised, ...], batch: PyTree, key: Key) -> Array:
+        """Return the loss `(B,)` of grey levels `(B, D)`."""
+        shift = jax.random.uniform(key, batch.shape, batch.dtype, -0.5, 0.5)
+        return -jax.vmap(players[0].log_weight)(batch, shift)
 
 
 class Mean(eqx.Module):

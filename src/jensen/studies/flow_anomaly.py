@@ -167,7 +167,7 @@ def independent_log_prob(train: np.ndarray, rows: np.ndarray, levels: int) -> np
         levels: L.
     """
     counts = level_counts(train, levels)
-    histogram = Histogram(jnp.asarray(counts), jnp.asarray(chosen_smoothing(counts)))
+    histogram = Histogram(jnp.asarray(counts), *map(jnp.asarray, chosen_smoothing(counts)))
     log_p = np.log(np.asarray(histogram.probabilities(), np.float64))
     return log_p[rows.astype(int), np.arange(rows.shape[1])].sum(axis=1)
 
