@@ -5,7 +5,7 @@
     python benchmarks/miniboone.py table        # writes its section of density.md
 
 Each library gets three settings, one seed each; the setting with the best validation log-likelihood
-is then fitted with a second seed. Test rows are looked at after that, once. The file holds `valid`
+is then fitted with a second seed. Test rows take no part in any choice. The file holds `valid`
 (3,284 rows, which train and validate here) and `test` (3,648 rows).
 """
 
