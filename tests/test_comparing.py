@@ -174,6 +174,7 @@ def test_advice_of_every_purpose_has_a_reason():
     assert all(one.reason for one in none)
 
 
+@pytest.mark.slow
 def test_a_network_is_judged_on_the_same_rows():
     given = setting(mixed(45), **TINY)
     found = judge(given, "flow")
