@@ -44,7 +44,9 @@ def test_both_directions_agree_with_automatic_differentiation():
     assert np.abs(log_det - np.linalg.slogdet(there)[1]).max() < 1e-8
     assert np.abs(log_back + np.linalg.slogdet(there)[1]).max() < 1e-8
     assert np.ptp(log_det) > 0.1  # it is no isometry
-    assert (np.abs(there) > 1e-12).mean() > 0.9  # pixels depend on all of z
+    # with two couplings a pixel of either half sees all of the other half, and itself
+    seen = (np.abs(there) > 1e-12).any(axis=0)
+    assert seen.sum(axis=1).min() >= D // 2 + 1
 
 
 def test_starts_as_independent_pixels():

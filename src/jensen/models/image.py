@@ -18,6 +18,8 @@ Deviations: patches and mixers in place of convolutions, one cut for all levels,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import equinox as eqx
@@ -38,6 +40,7 @@ from jensen.bijections import (
     Rest,
     SplineTransformer,
 )
+from jensen.bijections.elementwise import Transformer
 from jensen.models.base import Base, NormalBase
 from jensen.models.flow import Flow
 from jensen.nn.mixer import PatchMixer
@@ -135,41 +138,53 @@ def MultiscaleFlow(
             "take fewer levels, and at least one coupling on each",
         )
     network = partial(PatchMixer, positions=positions, width=width, depth=depth)
-    spline, affine = SplineTransformer(bins, bound), AffineTransformer()
+    keys, inner = jax.random.split(key, levels), ()
+    for i in reversed(range(levels)):
+        transformer = AffineTransformer() if i else SplineTransformer(bins, bound)
+        here = _Level(positions, channels >> i, transformer, network, context_parts)
+        couplings = here.couplings(keys[i], n_layers, mixed=i > 0)
+        rest = (here.apart, Rest(Chain(inner), here.half)) if inner else ()
+        inner = (couplings, *rest)
+    steps = () if first is None else (first,)
+    cut = Permutation(tuple(order.ravel().tolist()))
+    return Flow(Chain((*steps, cut, *inner)), base or NormalBase(positions * channels))
 
-    def level(key: Key, channels: int, mixed: bool) -> Bijection:
-        halves = np.arange(positions * channels).reshape(positions, 2, channels // 2)
-        apart = Permutation(tuple(halves.transpose(1, 0, 2).ravel().tolist()))
+
+@dataclass(frozen=True)
+class _Level:
+    """Positions with so many channels each, position by position, and how their halves couple."""
+
+    positions: int
+    channels: int
+    transformer: Transformer
+    network: Callable[..., PatchMixer]
+    context_parts: tuple[int, ...]
+
+    @property
+    def half(self) -> int:
+        """Half of the coordinates."""
+        return self.positions * self.channels // 2
+
+    @property
+    def apart(self) -> Permutation:
+        """The first halves of all positions, then the second ones."""
+        places = np.arange(2 * self.half).reshape(self.positions, 2, self.channels // 2)
+        return Permutation(tuple(places.transpose(1, 0, 2).ravel().tolist()))
+
+    def couplings(self, key: Key, n_layers: int, *, mixed: bool) -> Bijection:
+        """Return couplings of either half in turn, with a 1 × 1 map after each where `mixed`."""
+        half, apart = self.half, self.apart
         together = Permutation(tuple(np.argsort(apart.order).tolist()))
-        half = positions * channels // 2
         swap = Permutation((*range(half, 2 * half), *range(half)))
-        parts = (half, *context_parts) if context_parts else ()
+        parts = (half, *self.context_parts) if self.context_parts else ()
+        network, seen = partial(self.network, parts=parts), sum(self.context_parts)
 
         def block(key: Key) -> Bijection:
-            coupling = Coupling(
-                key,
-                2 * half,
-                affine if mixed else spline,
-                partial(network, parts=parts),
-                context_dim=sum(context_parts),
-            )
+            coupling = Coupling(key, 2 * half, self.transformer, network, context_dim=seen)
             if not mixed:
                 return Chain((coupling, swap))
-            mix = Pointwise(LULinear(channels), channels)
+            mix = Pointwise(LULinear(self.channels), self.channels)
             return Chain((coupling, swap, together, mix, apart))
 
         blocks = eqx.filter_vmap(block)(jax.random.split(key, n_layers))
         return Chain((apart, Repeat(blocks, unroll=1), together))
-
-    keys = jax.random.split(key, levels)
-    bijection, left = level(keys[-1], channels >> (levels - 1), levels > 1), levels - 1
-    while left:
-        share = channels >> (left - 1)
-        leaving = np.arange(positions * share).reshape(positions, 2, share // 2)
-        leave = Permutation(tuple(leaving.transpose(1, 0, 2).ravel().tolist()))
-        rest = Rest(bijection, positions * share // 2)
-        bijection = Chain((level(keys[left - 1], share, left > 1), leave, rest))
-        left -= 1
-    steps = () if first is None else (first,)
-    cut = Permutation(tuple(order.ravel().tolist()))
-    return Flow(Chain((*steps, cut, bijection)), base or NormalBase(positions * channels))
