@@ -160,13 +160,14 @@ def chosen_smoothing(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _best_weights(n: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Return the powers of two `(D,)` that maximise Σ_k n log((n - 1 + κ p)/(N - 1 + κ))."""
-    weights = 2 ** np.arange(_MOST_DOUBLINGS)
+    weights = [2**i for i in range(_MOST_DOUBLINGS)]
 
     def log_prob(weight: int) -> np.ndarray:
         shares = (n - 1.0 + weight * prior) / (n.sum(axis=0) - 1.0 + weight)
         return np.sum(n * np.log(np.where(n > 0, np.maximum(shares, _LEAST), 1.0)), axis=0)
 
-    return weights[np.argmax([log_prob(weight) for weight in weights], axis=0)].astype(np.int32)
+    best = np.argmax([log_prob(weight) for weight in weights], axis=0)
+    return np.array(weights, np.int32)[best]
 
 
 def _log_normal(z: Array) -> Array:

@@ -164,8 +164,13 @@ class ImageInit(eqx.Module):
             InputError: while sizes are not chosen.
         """
         options = self.options
-        if options.width is None or options.n_layers is None or options.bins is None:
-            raise InputError("width, n_layers and bins are not chosen yet", mend="use chosen_for")
+        if (
+            options.width is None
+            or options.n_layers is None
+            or options.depth is None
+            or options.bins is None
+        ):
+            raise InputError("sizes of the flow are not chosen yet", mend="use chosen_for")
         flow = MultiscaleFlow(
             key,
             self.shape,

@@ -9,7 +9,15 @@ import numpy as np
 from jensen.fitting import Recipe
 from jensen.models.pool import TablePool
 from jensen.report.content import Report
-from jensen.report.facts import SHOWN, Asked, data_facts, metrics_of, training_facts
+from jensen.report.facts import (
+    SHOWN,
+    Asked,
+    beside,
+    data_facts,
+    is_image,
+    metrics_of,
+    training_facts,
+)
 from jensen.report.scores import fresh_rows, sampled, score_fields, subtitle
 from jensen.runs import Run
 
@@ -83,10 +91,13 @@ def _metrics(run: Run) -> dict[str, np.ndarray] | None:
 
 
 def _columns(run: Run, rows: np.ndarray) -> dict[str, Any]:
-    """Return names, held-out rows and as many samples, of the columns that are numbers."""
+    """Return held-out rows and as many samples: of the columns that are numbers, or as images."""
     numeric = list(run.schema.continuous)
     if not numeric:
         return {}
+    shown = rows[: 2 * SHOWN]
+    samples = sampled(run, len(shown))
+    if is_image(run.schema):  # pixels are looked at together
+        return {"images": beside(run.schema, shown, samples)["images"]}
     names = [run.schema.names[i] for i in numeric]
-    shown = rows[: 2 * SHOWN, numeric]
-    return {"names": names, "data": shown, "samples": sampled(run, len(shown))[:, numeric]}
+    return {"names": names, "data": shown[:, numeric], "samples": samples[:, numeric]}
