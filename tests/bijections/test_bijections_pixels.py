@@ -112,3 +112,13 @@ def test_smoothing_is_chosen_by_what_the_pixels_share():
     cross = -(shapes.T * np.log(P)).sum(axis=0).mean()
     entropy = -np.sum(shapes * np.log(np.maximum(shapes, 1e-300)), axis=1).mean()
     assert entropy <= cross < entropy + 16 / 400  # (L - 1)/2n nats is what 400 values cost
+
+
+def test_a_pixel_that_is_always_the_same_costs_next_to_nothing_and_may_change():
+    rng = np.random.default_rng(4)
+    counts = rng.multinomial(300, np.full(256, 1 / 256), 10).T
+    counts[:, 0] = 300 * (np.arange(256) == 7)
+    layer = Histogram(jnp.asarray(counts), *map(jnp.asarray, chosen_smoothing(counts)))
+    P = np.asarray(layer.probabilities())[:, 0]
+    assert -np.log2(P[7]) < 2 / 300 * np.log2(np.e)  # κ = 1 or 2
+    assert (P > 0).all()
