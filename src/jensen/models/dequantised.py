@@ -37,6 +37,7 @@ class Dequantised(eqx.Module):
         levels: L, the grey levels, as an array.
 
     Example:
+        >>> import jax
         >>> from jensen.models.flow import RealNVP
         >>> flow = RealNVP(jax.random.key(0), 2, n_layers=1, hidden=(4,))
         >>> noise = RealNVP(jax.random.key(1), 2, n_layers=1, hidden=(4,), context_dim=2)
