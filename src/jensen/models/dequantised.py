@@ -40,7 +40,7 @@ class Dequantised(eqx.Module):
         >>> import jax
         >>> from jensen.models.flow import RealNVP
         >>> flow = RealNVP(jax.random.key(0), 2, n_layers=1, hidden=(4,))
-        >>> noise = RealNVP(jax.random.key(1), 2, n_layers=1, hidden=(4,), context_dim=2)
+        >>> noise = RealNVP(jax.random.key(1), 2, n_layers=2, hidden=(4,), context_dim=2)
         >>> model = Dequantised(flow, noise, (0, 1), jnp.array(4))
         >>> x, u = jnp.array([1.0, 0.0]), jnp.array([0.2, -0.1])
         >>> bool(jnp.allclose(model.log_weight(x, u), flow.log_prob(x + u), atol=1e-4))
