@@ -36,6 +36,8 @@ MASKED = ("maf", "iaf", "spline-autoregressive")
 """Architectures of masked networks."""
 FREE = {"planar": 16, "radial": 16, "sylvester": 8}
 """Architectures whose maps hold their own numbers, networks only for a context: their layers."""
+OF_TABLES = "spline-autoregressive"
+"""The architecture of tables, unless another is set."""
 IMAGES = "multiscale"
 """The architecture of images, see `jensen.models.image`."""
 PIXELS = ("histogram", "logit", "affine")
@@ -130,7 +132,7 @@ class FlowOptions:
             raise InputError(f"blur must be at least 0, got {self.blur}")
         if self.objective == "flow-matching" and self.architecture != "continuous":
             raise InputError(
-                f"a {self.architecture or 'spline-autoregressive'} flow has no field to match",
+                f"a {self.architecture or OF_TABLES} flow has no field to match",
                 "objective",
                 "set architecture=continuous, or objective=likelihood",
             )
@@ -173,7 +175,7 @@ def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions
         >>> [chosen_for(FlowOptions(), 3000, n_columns).dropout for n_columns in (2, 43)]
         [0.0, 0.2]
     """
-    options = replace(options, architecture=options.architecture or "spline-autoregressive")
+    options = replace(options, architecture=options.architecture or OF_TABLES)
     small = n_rows < 2000
     best = (
         {"n_layers": 2, "width": 32, "members": 4, "margins": 0, "dropout": 0.0}
@@ -231,19 +233,12 @@ def build_flow(
     A coupling needs two columns to couple: a table with one numeric column gets the
     autoregressive form of the same transformer, which is then the same map without a network.
     """
-    if (
-        options.architecture is None
-        or options.width is None
-        or options.n_layers is None
-        or options.depth is None
-    ):
-        raise InputError(
-            "architecture, width, n_layers or depth is not chosen yet", mend="use chosen_for"
-        )
+    if options.width is None or options.n_layers is None or options.depth is None:
+        raise InputError("width, n_layers or depth is not chosen yet", mend="use chosen_for")
     dim, hidden = whiten.shape[0], (options.width,) * options.depth
     flow = None
     if dim:
-        name = options.architecture
+        name = options.architecture or OF_TABLES
         if name == IMAGES:
             raise InputError(
                 f"architecture={IMAGES} is for images", "architecture", "leave the option out"
