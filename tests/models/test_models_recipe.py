@@ -66,3 +66,16 @@ def test_made_sets_are_learned_to_a_twentieth_of_a_nat(name: str) -> None:
     fresh = toy.sample(1, 10_000)
     short = toy.log_prob(fresh) - flow.score_samples(fresh)
     assert -0.01 < short.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dequantisation": "variational"},
+        {"pixels": "logit"},
+        {"architecture": "multiscale", "dropout": 0.1},
+    ],
+)
+def test_options_of_images_and_tables_are_not_mixed(wrong):
+    with pytest.raises(InputError, match="images"):
+        chosen_for(FlowOptions(**wrong), 100, 64)

@@ -176,6 +176,7 @@ def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions
         [0.0, 0.2]
     """
     options = replace(options, architecture=options.architecture or OF_TABLES)
+    _check_images(options)
     small = n_rows < 2000
     best = (
         {"n_layers": 2, "width": 32, "members": 4, "margins": 0, "dropout": 0.0}
@@ -199,6 +200,22 @@ def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions
     return replace(
         options, **{name: v for name, v in best.items() if getattr(options, name) is None}
     )
+
+
+def _check_images(options: FlowOptions) -> None:
+    """Raise InputError where an option is of the other kind: images, or tables."""
+    images = options.architecture == IMAGES
+    wrong = [
+        name
+        for name, usual in (("pixels", "histogram"), ("dequantisation", "uniform"))
+        if not images and getattr(options, name) != usual
+    ] + [name for name in ("dropout", "blur", "margins") if images and getattr(options, name)]
+    if wrong:
+        raise InputError(
+            f"{wrong[0]} is {'not for images' if images else 'for images of grey levels alone'}",
+            wrong[0],
+            "leave it out",
+        )
 
 
 class FlowInit(eqx.Module):
