@@ -223,14 +223,14 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     if not family.takes_missing:
         _check_complete(setting, name)
     start = Recipe.from_settings(setting.settings, family.start())
-    split, schema, matrix = setting.split, setting.schema, setting.matrix
+    split, matrix = setting.split, setting.matrix
+    schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)
     ended = "stopped by validation" if result.stopped_early else "epochs used up"
-    return model if isinstance(
-        model, TableGAN
-    ) else model.density, f"{result.steps:,} steps, {ended}"
+    density = model if isinstance(model, TableGAN) else model.density
+    return density, f"{result.steps:,} steps, {ended}"
 
 
 def _baseline(setting: Setting, name: str) -> tuple[Any, str]:
