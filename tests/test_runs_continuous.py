@@ -11,6 +11,8 @@ import pytest
 
 from jensen._errors import InputError
 from jensen.apply import evaluate_table
+from jensen.data.schema import read
+from jensen.data.source import open_table
 from jensen.data.toys import TOYS
 from jensen.engine.progress import silent
 from jensen.fitting.flow import MATCHING_LOOKS, MATCHING_STEPS, _better_of, settled
@@ -85,12 +87,13 @@ def test_the_better_of_end_and_start_is_kept() -> None:
 
 
 def test_what_flow_matching_is_told() -> None:
-    recipe = settled(Recipe(options=FlowOptions(architecture="continuous")), 10_000)
+    schema, _ = read(open_table(TABLE))
+    recipe = settled(Recipe(options=FlowOptions(architecture="continuous")), schema, 10_000)
     assert recipe.training.epochs == MATCHING_STEPS // 40
     assert recipe.training.evaluate_every == MATCHING_LOOKS
     assert (recipe.options.width, recipe.options.depth, recipe.options.members) == (128, 4, 1)
     through = FlowOptions(architecture="continuous", objective="likelihood")
-    assert settled(Recipe(options=through), 10_000).training == Recipe().training
+    assert settled(Recipe(options=through), schema, 10_000).training == Recipe().training
 
 
 @pytest.mark.parametrize(

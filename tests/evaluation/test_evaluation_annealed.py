@@ -45,7 +45,8 @@ def test_agrees_with_exact_log_p_where_a_bad_q_fails(
     z = off(bad, rows, found)
     assert np.sum(np.abs(z) < 3) >= 9
     assert np.abs(z).max() < 4
-    assert np.median(found.se) < 0.3
+    missed = np.median(np.abs(plain.log_prob - bad.log_prob(rows)))
+    assert np.median(found.se) < missed  # narrow enough to tell the one from the other
     assert (found.kind, found.k) == ("ais", 32)
 
 
