@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from jensen.data.schema import read
 from jensen.data.source import open_table
 from jensen.data.toys import TOYS
 from jensen.engine.progress import silent
-from jensen.fitting.flow import MATCHING_LOOKS, MATCHING_STEPS, _better_of, settled
+from jensen.fitting.flow import MATCHING, MATCHING_STEPS, _better_of, flow_recipe, settled
 from jensen.fitting.recipe import Recipe
 from jensen.models.families import FlowOptions
 from jensen.runs import Run, fit_run, open_run
@@ -72,8 +73,7 @@ def test_a_table_of_every_type_is_fitted_by_likelihood(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_flow_matching_comes_near_a_known_density(tmp_path: Path) -> None:
     rows, fresh = TOYS["moons"].sample(0, 5000), TOYS["moons"].sample(1, 2000)
-    settings = {"architecture": "continuous", "learning_rate": 0.002, "ema": 0.999, "width": 64}
-    run = fit_run(rows, tmp_path / "run", settings=settings)
+    run = fit_run(rows, tmp_path / "run", settings={"architecture": "continuous", "width": 64})
     gap = TOYS["moons"].log_prob(fresh) - run.density.log_prob(fresh)[0]
     assert gap.mean() < 0.05
 
@@ -88,12 +88,13 @@ def test_the_better_of_end_and_start_is_kept() -> None:
 
 def test_what_flow_matching_is_told() -> None:
     schema, _ = read(open_table(TABLE))
-    recipe = settled(Recipe(options=FlowOptions(architecture="continuous")), schema, 10_000)
-    assert recipe.training.epochs == MATCHING_STEPS // 40
-    assert recipe.training.evaluate_every == MATCHING_LOOKS
+    recipe = settled(flow_recipe({"architecture": "continuous"}), schema, 10_000)
+    assert recipe.training == replace(MATCHING, epochs=MATCHING_STEPS // 40)
     assert (recipe.options.width, recipe.options.depth, recipe.options.members) == (128, 4, 1)
-    through = FlowOptions(architecture="continuous", objective="likelihood")
-    assert settled(Recipe(options=through), schema, 10_000).training == Recipe().training
+    told = flow_recipe({"architecture": "continuous", "evaluate_every": 25, "ema": "0.9"})
+    assert (told.training.evaluate_every, told.training.optimisation.ema) == (25, 0.9)
+    through = flow_recipe({"architecture": "continuous", "objective": "likelihood"})
+    assert settled(through, schema, 10_000).training == Recipe().training
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from jensen.evaluation.baselines import BASELINES
 from jensen.evaluation.discriminator import MIN_ROWS, train_discriminator
 from jensen.evaluation.likelihood import mean_and_error
 from jensen.evaluation.samples import mmd, precision_recall
-from jensen.fitting import Recipe, TableGAN, family_named
+from jensen.fitting import TableGAN, family_named
 from jensen.fitting.judge import as_in_table
 from jensen.parallel import apart, processors
 
@@ -173,7 +173,7 @@ def compare(
     settings = settings or {}
     for name in families:
         if name in NETWORKS:
-            Recipe.from_settings(settings, family_named(name).start())
+            family_named(name).recipe(settings)
     source = open_table(data)
     schema, matrix = read(source, missing=True)
     if len(matrix) < _FEWEST:
@@ -222,7 +222,7 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     family = family_named(name)
     if not family.takes_missing:
         _check_complete(setting, name)
-    start = Recipe.from_settings(setting.settings, family.start())
+    start = family.recipe(setting.settings)
     split, matrix = setting.split, setting.matrix
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))

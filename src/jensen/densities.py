@@ -51,8 +51,7 @@ def fit_density_run(
     folder = check_folder(Path(folder), resume)
     begun = resume and (folder / "spec.json").exists()
     known = {"dim": read_spec(folder)["recipe"].get("dim")} if begun else {}
-    start = TargetFamily().start()
-    recipe = Recipe.from_settings({**known, **(settings or {})}, start)
+    recipe = TargetFamily().recipe({**known, **(settings or {})})
     check_seed(seed)
     target = load_density(density, recipe.options)
     recipe = Recipe(target.options, recipe.training)
@@ -61,7 +60,7 @@ def fit_density_run(
         spec = continued(folder, spec, settings or {})
         if spec["status"] == "complete":
             return open_run(folder)
-    options = Recipe.from_settings(spec["recipe"], start).options
+    options = TargetFamily().recipe(spec["recipe"]).options
     chains = found_by_search(target.log_density, options, seed, check=True)
     rows = chains.resampled(_ROWS, seed)
     none = np.empty(0, int)

@@ -209,7 +209,7 @@ def fit_run(
         InputError: for data, options or a folder that cannot be used.
         DivergedError: if training leaves the finite numbers; the last good checkpoint stays.
     """
-    recipe = Recipe.from_settings(settings or {}, family_named(model).start())
+    recipe = family_named(model).recipe(settings or {})
     check_seed(seed)
     folder = check_folder(Path(folder), resume)
     source = open_table(data)
@@ -227,7 +227,7 @@ def fit_run(
         if spec["status"] == "complete":
             return open_run(folder)
     family = family_named(spec["model"])
-    settled = Recipe.from_settings(spec["recipe"], family.start())
+    settled = family.recipe(spec["recipe"])
     split = split_rows(len(matrix), spec["seed"], calibrate=True)
     family.check(schema, matrix, settled, split)
     return trained(folder, spec, family, (schema, matrix, split), report)
@@ -248,7 +248,7 @@ def trained(
     make_folder(folder)
     write_spec(folder, spec)
     schema, matrix, split = table
-    recipe = Recipe.from_settings(spec["recipe"], family.start())
+    recipe = family.recipe(spec["recipe"])
     checkpoints = Checkpoints(folder / "checkpoints")
     started = time.monotonic()
     try:
@@ -389,7 +389,7 @@ def _loaded(folder: Path, spec: dict[str, Any], data: bytes) -> Run:
 
     family = family_named(spec["model"])
     schema = Schema.from_dict(spec["schema"])
-    recipe = Recipe.from_settings(spec["recipe"], family.start())
+    recipe = family.recipe(spec["recipe"])
     try:
         model = family.load(load(data), schema, recipe)
     except (KeyError, ValueError, SafetensorError) as error:

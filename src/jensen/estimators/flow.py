@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
-from jensen.fitting import Recipe, fit_table
+from jensen.fitting import fit_table, flow_recipe
 from jensen.fitting.images import as_images
 
 
@@ -44,7 +44,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         dequantisation: of an image flow, `uniform` or `variational`.
         epochs: passes over the training rows at most; None to choose by their number.
         batch_size: rows per step.
-        learning_rate: step size of Adam.
+        learning_rate: step size of Adam; None for 1e-3, of flow matching 2e-3.
         weight_decay: decoupled weight decay.
         patience: evaluations without a new best before the learning rate falls.
         random_state: integer, generator or None.
@@ -83,7 +83,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         dequantisation: str = "uniform",
         epochs: int | None = None,
         batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         weight_decay: float = 0.0,
         patience: int = 15,
         random_state: Any = None,
@@ -127,7 +127,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         seed = seed_of(settings.pop("random_state"))
         shape = settings.pop("image_shape")
         schema, matrix = read_rows(self, X)
-        recipe = Recipe.from_settings(settings)
+        if self.learning_rate is None:
+            del settings["learning_rate"]
+        recipe = flow_recipe(settings)
         if shape is not None:
             schema, recipe = as_images(schema, recipe, tuple(shape))
         split = split_rows(len(matrix), seed, calibrate=False)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
-from jensen.fitting import Recipe, family_named
+from jensen.fitting import family_named
 
 
 class GANSampler(BaseEstimator):
@@ -98,7 +98,7 @@ class GANSampler(BaseEstimator):
         if settings["batch_size"] is None:
             settings["batch_size"] = min(256, len(split.train))
         family = family_named("gan")
-        recipe = Recipe.from_settings(settings, family.start())
+        recipe = family.recipe(settings)
         recipe = family.chosen_for(recipe, schema, len(split.train))
         self.adaptations_ = family.adaptations(recipe, len(split.train))
         for text in self.adaptations_:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from jensen.data.schema import Schema
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
-from jensen.fitting import Recipe, TableLatent, family_named, fit_latent
+from jensen.fitting import TableLatent, family_named, fit_latent
 
 
 class LatentDensity(TransformerMixin, DensityMixin, BaseEstimator, abc.ABC):
@@ -44,7 +44,7 @@ class LatentDensity(TransformerMixin, DensityMixin, BaseEstimator, abc.ABC):
         settings = self.get_params(deep=False)
         seed = seed_of(settings.pop("random_state"))
         schema, matrix = read_rows(self, X, missing=True)
-        recipe = Recipe.from_settings(settings, family_named(self._family).start())
+        recipe = family_named(self._family).recipe(settings)
         split = split_rows(len(matrix), seed, calibrate=False)
         self.density_, result = fit_latent(schema, matrix, recipe, seed=seed, split=split)
         self.metrics_ = result.metrics

@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from jensen.anomaly.trim import check_share
 from jensen.data.split import split_rows
 from jensen.estimators.shared import decoded, encode_rows, read_rows, seed_of
-from jensen.fitting.detector import BLUR, detector_options, fit_pool
-from jensen.fitting.recipe import Recipe
+from jensen.fitting.detector import BLUR, DetectorFamily, fit_pool
 
 
 class PooledDensity(BaseEstimator):
@@ -62,8 +61,7 @@ class PooledDensity(BaseEstimator):
         """
         seed = seed_of(self.random_state)
         schema, matrix = read_rows(self, X)
-        start = Recipe(options=detector_options())
-        recipe = Recipe.from_settings({"blur": self.blur, "epochs": self.epochs}, start)
+        recipe = DetectorFamily().recipe({"blur": self.blur, "epochs": self.epochs})
         split = split_rows(len(matrix), seed, calibrate=False)
         check_share("crowd", self.crowd)
         self.pool_, result = fit_pool(

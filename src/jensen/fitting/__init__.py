@@ -3,7 +3,7 @@ r"""Fitting a table: the recipe (what a user can set), and the run of the engine
 from jensen.fitting.density import DensityFit
 from jensen.fitting.families import FAMILIES, family_named
 from jensen.fitting.family import Family
-from jensen.fitting.flow import fit_table, flow_init
+from jensen.fitting.flow import fit_table, flow_init, flow_recipe
 from jensen.fitting.gan import fit_gan
 from jensen.fitting.judge import judged
 from jensen.fitting.latent import fit_latent
@@ -35,6 +35,7 @@ __all__ = [
     "fit_log_density",
     "fit_table",
     "flow_init",
+    "flow_recipe",
     "judged",
     "load_density",
 ]

@@ -128,9 +128,9 @@ class DetectorFamily(Family):
         """No: a flow's density is that of whole rows."""
         return False
 
-    def start(self) -> Recipe:
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
         """Return the recipe of a detector's flow."""
-        return replace(self._flow.start(), options=detector_options())
+        return Recipe.from_settings(settings, Recipe(detector_options()))
 
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:
         """Return the table's columns as they are."""

@@ -32,8 +32,15 @@ class Family(abc.ABC):
         """Whether rows may have missing cells."""
 
     @abc.abstractmethod
-    def start(self) -> Recipe:
-        """Return the recipe of a user who sets nothing."""
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
+        """Return the recipe of these settings, with the family's defaults elsewhere.
+
+        Args:
+            settings: name → value, text or not.
+
+        Raises:
+            InputError: for an unknown name or a value out of range.
+        """
 
     @abc.abstractmethod
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:

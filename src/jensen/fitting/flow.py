@@ -14,6 +14,7 @@ from jensen.data.preprocess import Preprocess, fit_preprocess
 from jensen.data.schema import Schema
 from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
+from jensen.engine.config import Optimisation, Training
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
 from jensen.engine.state import initial_players, member_keys
@@ -52,10 +53,28 @@ Loss = NegativeLogProb | FlowMatching | DequantisedLoss
 MATCHING_STEPS = 20_000
 """Steps of flow matching, about."""
 
-MATCHING_LOOKS = 200
-"""Fewest steps of flow matching between two evaluations."""
+MATCHING = Training(optimisation=Optimisation(learning_rate=2e-3, ema=0.999), evaluate_every=200)
+"""Training by flow matching: its loss is noisy and falls slowly for long."""
 
 _VALIDATION_DRAWS = 8  # times of each row, the same at every evaluation
+
+
+def flow_recipe(settings: dict[str, Any]) -> Recipe:
+    """Return the recipe of a flow with these settings.
+
+    Args:
+        settings: name → value, text or not.
+
+    Raises:
+        InputError: for an unknown name or a value out of range.
+
+    Example:
+        >>> flow_recipe({"architecture": "continuous"}).training.optimisation.learning_rate
+        0.002
+    """
+    how = {name: settings[name] for name in ("architecture", "objective") if name in settings}
+    matched = Recipe.from_settings(how).options.matched
+    return Recipe.from_settings(settings, Recipe(training=MATCHING) if matched else None)
 
 
 def flow_init(recipe: Recipe, schema: Schema, start: Start) -> FlowInit:
@@ -73,8 +92,7 @@ def table_levels(schema: Schema) -> tuple[int, ...]:
 def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     """Return the recipe with every open choice made for `n_rows` training rows.
 
-    Flow matching makes about `MATCHING_STEPS` steps, for they are short and each sees few times,
-    and looks at validation every `MATCHING_LOOKS` steps at most: the loss falls slowly for long.
+    Flow matching makes about `MATCHING_STEPS` steps, for they are short and each sees few times.
     """
     n_columns = len(schema.continuous) + len(schema.categorical)
     recipe = replace(recipe, options=chosen_for(recipe.options, n_rows, n_columns))
@@ -83,8 +101,7 @@ def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     training = recipe.training
     per_epoch = -(-n_rows // min(training.optimisation.batch_size, n_rows))
     epochs = training.epochs or min(max(MATCHING_STEPS // per_epoch, 5), 2000)
-    looks = max(training.evaluate_every, MATCHING_LOOKS)
-    return replace(recipe, training=replace(training, epochs=epochs, evaluate_every=looks))
+    return replace(recipe, training=replace(training, epochs=epochs))
 
 
 def fit_table(
@@ -188,9 +205,9 @@ class FlowFamily(Family):
         """No: a flow's density is that of whole rows."""
         return False
 
-    def start(self) -> Recipe:
-        """Return the default recipe."""
-        return Recipe()
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
+        """Return the recipe of a flow, trained by likelihood or by flow matching."""
+        return flow_recipe(settings)
 
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:
         """Return the columns, every pixel a whole number where an image flow is to be fitted.

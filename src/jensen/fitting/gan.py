@@ -210,9 +210,9 @@ class GanFamily(Family):
         """No: a discriminator sees whole rows."""
         return False
 
-    def start(self) -> Recipe:
-        """Return the default recipe of a GAN."""
-        return default_recipe()
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
+        """Return the recipe of a GAN."""
+        return Recipe.from_settings(settings, default_recipe())
 
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:
         """Return the table's columns as they are."""

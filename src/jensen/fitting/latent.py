@@ -152,9 +152,9 @@ class LatentFamily(Family):
         """Yes: missing cells are marginalised out."""
         return True
 
-    def start(self) -> Recipe:
-        """Return the default recipe."""
-        return default_recipe(self.bound)
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
+        """Return the recipe of a model trained by this bound."""
+        return Recipe.from_settings(settings, default_recipe(self.bound))
 
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:
         """Return the table's columns as they are."""

@@ -74,9 +74,9 @@ class TargetFamily(Family):
         """No: a density is that of a whole x."""
         return False
 
-    def start(self) -> Recipe:
-        """Return the default recipe."""
-        return default_recipe()
+    def recipe(self, settings: dict[str, Any]) -> Recipe:
+        """Return the recipe of a flow fitted to a density."""
+        return Recipe.from_settings(settings, default_recipe())
 
     def columns(self, schema: Schema, recipe: Recipe) -> Schema:
         """Return the table's columns as they are."""
