@@ -206,6 +206,14 @@ BIJECTIONS: dict[str, Case] = {
     "Continuous-context": Case(continuous, 2, 2, tolerance=1e-8, scale=0.06),
 }
 """Each exported bijection, in each of its forms."""
+HEAVY = {"Continuous-context"}
+"""Rows whose programs take ten seconds each to compile: the everyday tests ask them less."""
+
+
+def unless_heavy(name: str, *values: Any, spare: bool) -> Any:
+    """Return the parameters of a test, slow where `spare` holds of a heavy row."""
+    marks = pytest.mark.slow if spare and name in HEAVY else ()
+    return pytest.param(name, *values, marks=marks)
 
 
 def flow_case(builder: Callable, dim: int, context_dim: int = 0, **options: Any) -> Case:

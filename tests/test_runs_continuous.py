@@ -57,6 +57,7 @@ def checked(run: Run) -> dict:
     return result["equation"]
 
 
+@pytest.mark.slow  # five programs with an equation in each: a minute of compiling
 def test_a_table_of_every_type_is_fitted_by_flow_matching(tmp_path: Path) -> None:
     solved = checked(fitted(tmp_path / "run"))
     assert (solved["tolerance"], solved["divergence"], solved["probes"]) == (1e-3, "exact", 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jensen.bijections
-from conftest import BIJECTIONS, Case, randomise
+from conftest import BIJECTIONS, Case, randomise, unless_heavy
 from jensen._errors import InputError
 from jensen.bijections import (
     AffineTransformer,
@@ -47,8 +47,9 @@ def test_every_exported_transformer_has_a_row_in_each_kind(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("scale", [1, 5, 20])
-@pytest.mark.parametrize("name", BIJECTIONS)
+@pytest.mark.parametrize(
+    ("name", "scale"), [unless_heavy(n, s, spare=s > 1) for s in (1, 5, 20) for n in BIJECTIONS]
+)
 def test_laws(name, scale, dtype):
     sharp = laws.check(BIJECTIONS[name], scale, dtype)
     if dtype is np.float64 and not (name in DEEP and scale > 1):
