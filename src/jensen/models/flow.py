@@ -94,9 +94,13 @@ def _flow(
     *,
     linear: bool,
     base: Base | None,
-    reverse: bool = True,
+    free: bool = False,
 ) -> Flow:
-    """Return `n_layers` equal blocks of (layer, reversal, LU-linear map) over a base."""
+    """Return `n_layers` equal blocks of (layer, reversal, LU-linear map) over a base.
+
+    Layers that are `free` see all coordinates alike and need no reversal; they are so cheap that
+    their loop is not unrolled (8 planar layers compile in half the time and step no slower).
+    """
     if dim < 1 or n_layers < 1:
         raise InputError(
             f"a flow needs dim ≥ 1 and n_layers ≥ 1, got dim={dim}, n_layers={n_layers}"
@@ -104,14 +108,14 @@ def _flow(
 
     def block(k: Key) -> Bijection:
         parts: list[Bijection] = [layer(k)]
-        if reverse and dim > 1:
+        if not free and dim > 1:
             parts.append(Permutation(tuple(range(dim))[::-1]))
         if linear and dim > 1:
             parts.append(LULinear(dim))
         return Chain(tuple(parts))
 
     stacked = eqx.filter_vmap(block)(jax.random.split(key, n_layers))
-    return Flow(Repeat(stacked), base or NormalBase(dim))
+    return Flow(Repeat(stacked, unroll=1 if free else 8), base or NormalBase(dim))
 
 
 def RealNVP(
@@ -281,7 +285,7 @@ def PlanarFlow(
     def layer(k: Key) -> Bijection:
         return Planar(k, dim, context_dim=context_dim, hidden=hidden, activation=activation)
 
-    return _flow(key, dim, n_layers, layer, linear=linear, base=base, reverse=False)
+    return _flow(key, dim, n_layers, layer, linear=linear, base=base, free=True)
 
 
 def RadialFlow(
@@ -305,7 +309,7 @@ def RadialFlow(
     def layer(k: Key) -> Bijection:
         return Radial(k, dim, context_dim=context_dim, hidden=hidden, activation=activation)
 
-    return _flow(key, dim, n_layers, layer, linear=linear, base=base, reverse=False)
+    return _flow(key, dim, n_layers, layer, linear=linear, base=base, free=True)
 
 
 def SylvesterFlow(
@@ -332,7 +336,7 @@ def SylvesterFlow(
             k, dim, rank=rank, context_dim=context_dim, hidden=hidden, activation=activation
         )
 
-    return _flow(key, dim, n_layers, layer, linear=linear, base=base, reverse=False)
+    return _flow(key, dim, n_layers, layer, linear=linear, base=base, free=True)
 
 
 def _masked(
