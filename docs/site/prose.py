@@ -12,7 +12,9 @@ from textwrap import dedent
 
 _CODE = r"`[^`]+`"
 _STRESSED = r"(?<!\S)(?P<mark>\*{1,2})(?=[^\s*])[^*]*(?<=[^\s*])(?P=mark)(?!\w)"
-_KEPT = re.compile(f"{_CODE}|{_STRESSED}")
+_PARAMETER = r"^ *\*{1,2}\w+:"
+_KEPT = re.compile(f"{_PARAMETER}|{_CODE}|{_STRESSED}", re.MULTILINE)
+_MARKS = re.compile(r"(\*|(?<=\])\[)")
 _SPECIAL = re.compile(r"[\\`*_\[\]|#]")
 
 
@@ -47,6 +49,25 @@ def _spaced(text: str) -> str:
     """Return text as Markdown, with the spaces at its ends."""
     left, right = text[:1].isspace(), text[-1:].isspace()
     return f"{' ' * left}{plain(text)}{' ' * (right and bool(text.strip()))}"
+
+
+def marks(docstring: str) -> str:
+    """Return a docstring whose stars and brackets are escaped where Markdown would take them.
+
+    Example:
+        >>> marks("q* and *p*, `a*b*c`: x[0][1]\\n\\n    q* = p")
+        'q\\\\* and *p*, `a*b*c`: x[0]\\\\[1]\\n\\n    q* = p'
+    """
+    blocks = docstring.split("\n\n")
+    return "\n\n".join(block if block.startswith("    ") else _marked(block) for block in blocks)
+
+
+def _marked(text: str) -> str:
+    parts, done = [], 0
+    for kept in _KEPT.finditer(text):
+        parts += [_MARKS.sub(r"\\\1", text[done : kept.start()]), kept.group()]
+        done = kept.end()
+    return "".join([*parts, _MARKS.sub(r"\\\1", text[done:])])
 
 
 def markdown(docstring: str) -> str:
