@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import griffe
+
 from prose import marks
 
 _EXAMPLE = "\nExample:\n"

@@ -1,4 +1,4 @@
-"""What the site adds to the pages in `docs`: systems, reference, benchmarks, and links between them."""
+"""What the site adds to the pages in `docs`: systems, reference, benchmarks, and working links."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
-from reference import api_pages, commands_page
-from systems import stored, system_page, systems_index
 
 from jensen.studies.run import STUDIES
+from reference import api_pages, commands_page
+from systems import stored, system_page, systems_index
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
@@ -52,7 +52,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Point links at the site's pages: the files link to each other as they lie in the repository."""
+    """Point links at the site's pages; in the files they point at the repository's files."""
     here = Path(page.file.src_uri)
     lies = here if (ROOT / here).exists() else Path("docs") / here
 

@@ -1,14 +1,14 @@
-"""Pages of reference: the public names by room, from their docstrings, and the commands' own help."""
+"""Pages of reference: public names by room, from their docstrings, and the commands' own help."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import typer
-from prose import plain
 
 import jensen
 from jensen.cli import app
+from prose import plain
 
 TITLES = {
     "estimators": "scikit-learn's face",
@@ -38,6 +38,8 @@ FURTHER = {
 }
 """Room → modules whose names are imported from there, not from `jensen`."""
 
+_FULL = "\n    options: {show_root_full_path: true}"
+
 
 def api_pages() -> dict[str, str]:
     """Return the pages of the public names: file name → Markdown."""
@@ -52,7 +54,7 @@ def _room(room: str, names: list[str]) -> str:
     if names:
         parts += ["As `import jensen as jn` has them."]
     parts += [f"::: jensen.{name}" for name in sorted(names)]
-    parts += [f"::: jensen.{room}.{module}" for module in FURTHER.get(room, ())]
+    parts += [f"::: jensen.{room}.{module}{_FULL}" for module in FURTHER.get(room, ())]
     return "\n\n".join(parts) + "\n"
 
 

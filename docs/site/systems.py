@@ -14,14 +14,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from prose import markdown, paragraph, plain
-
 from jensen.report.claims import claim_cells
 from jensen.studies.run import STUDIES, title_of
+from prose import markdown, paragraph, plain
 
 Study = Mapping[str, Any]
 
-NOT_STORED = "This study is not in the stored run: its command makes its figures and checks its claims."
+NOT_STORED = (
+    "This study is not in the stored run: its command makes its figures and checks its claims."
+)
 
 
 def stored(path: Path) -> dict[str, Study]:
@@ -56,9 +57,9 @@ def systems_index(found: Mapping[str, Study]) -> str:
     return "\n\n".join(
         [
             "# Systems",
-            f"{len(STUDIES)} systems of theory. Each is a command, `jensen study NAME`, that computes "
-            "its statements with the library, compares them with closed forms or quadrature, and "
-            "draws its figures. `jensen verify` runs them all.",
+            f"{len(STUDIES)} systems of theory. Each is a command, `jensen study NAME`, that "
+            "computes its statements with the library, compares them with closed forms or "
+            "quadrature, and draws its figures. `jensen verify` runs them all.",
             f"The stored run has {len(found)} of them, each in its short form: {held} of "
             f"{len(claims)} claims hold.",
             "\n".join(rows),
@@ -89,15 +90,17 @@ def _found(study: Study, title: str) -> list[str]:
     """Return what the stored run has of a study."""
     figures = [path for path in study["figures"] if path.endswith(".png")]
     parts = ["## Figures"] if figures else []
-    parts += [f"![{plain(Path(path).stem)}: {plain(title)}](../verified/{path})" for path in figures]
+    parts += [
+        f"![{plain(Path(path).stem)}: {plain(title)}](../verified/{path})" for path in figures
+    ]
     parts += ["## Claims, as checked"]
     if "error" in study:
         return [*parts, f"!!! failure\n    It ended with an error: {plain(study['error'])}"]
     form = "short form" if study["quick"] else "full form"
     parts += [
-        f"{_held(study)} hold. {form.capitalize()}, seed {study['seed']}, {study['seconds']:.0f} s. "
-        f"Data: {plain(study['data'])}. Unless a statement says otherwise a tolerance is for "
-        "rounding.",
+        f"{_held(study)} hold. {form.capitalize()}, seed {study['seed']}, "
+        f"{study['seconds']:.0f} s. Data: {plain(study['data'])}. Unless a statement says "
+        "otherwise a tolerance is for rounding.",
         claims_table(study["claims"]),
     ]
     return parts + [f"* {plain(remark)}" for remark in study["remarks"]]
