@@ -137,7 +137,8 @@ def _docstring(module: str) -> str:
 def _source(module: str) -> str:
     path = f"src/{module.replace('.', '/')}.py"
     code = "\n".join(f"    {line}".rstrip() for line in _text(module).splitlines())
-    return f'??? abstract "The study: `{path}`"\n    ```python\n{code}\n    ```'
+    block = f'??? abstract "The study: `{path}`"\n    ```python\n{code}\n    ```'
+    return f"<div markdown data-search-exclude>\n\n{block}\n\n</div>"
 
 
 def _text(module: str) -> str:
