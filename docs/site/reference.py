@@ -8,7 +8,7 @@ import typer
 
 import jensen
 from jensen.cli import app
-from prose import plain
+from prose import paragraph
 
 TITLES = {
     "estimators": "scikit-learn's face",
@@ -78,7 +78,7 @@ def _options(command: Any) -> str:
     rows = ["| | meaning | if left out |", "|---|---|---|"]
     for given in command.params:
         label = ", ".join(given.opts) if given.param_type_name == "option" else given.metavar
-        rows.append(f"| `{label}` | {plain(given.help or '')} | {_default(given)} |")
+        rows.append(f"| `{label}` | {paragraph(given.help or '')} | {_default(given)} |")
     return "\n".join(rows)
 
 

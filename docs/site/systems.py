@@ -70,12 +70,12 @@ def systems_index(found: Mapping[str, Study]) -> str:
 def claims_table(claims: list[Mapping[str, Any]]) -> str:
     """Return claims as a table in Markdown."""
     rows = [
-        "| claim | statement | expected | measured | tolerance | |",
-        "|---|---|---:|---:|---:|---|",
+        "| claim | expected | measured | tolerance | |",
+        "|---|---:|---:|---:|---|",
     ]
     for claim in claims:
-        cells = [f"`{claim['id']}`", plain(claim["statement"])]
-        rows.append("| " + " | ".join([*cells, *map(plain, _cells(claim))]) + " |")
+        said = f"`{claim['id']}`<br>{plain(claim['statement'])}"
+        rows.append("| " + " | ".join([said, *map(plain, _cells(claim))]) + " |")
     return "\n".join(rows)
 
 
