@@ -10,7 +10,7 @@ from typing import Any
 
 import griffe
 
-from prose import marks
+from prose import marks  # found because the hooks, which are loaded first, import it
 
 _EXAMPLE = "\nExample:\n"
 
