@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 
-.PHONY: demo install test test-slow lint format clean
+.PHONY: demo install test test-slow lint format docs verified clean
 
 # the library alone: what `make demo` needs
 $(STAMP): pyproject.toml constraints.txt
@@ -17,6 +18,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(DEV)
+
+# and what the documentation needs
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $(DOCS)
 
 demo: $(STAMP)
 	$(BIN)/jensen demo
@@ -39,5 +45,13 @@ format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# the documentation, site/index.html; warnings are errors
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the run of all studies that the documentation shows
+verified: $(STAMP)
+	$(BIN)/python docs/verified.py
+
 clean:
-	rm -rf $(VENV) demo dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo dist site .pytest_cache .ruff_cache
