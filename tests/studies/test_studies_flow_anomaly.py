@@ -30,19 +30,17 @@ def fitted(calibration=0.0, normal=0.0, odd=-6.0):
     rng = np.random.default_rng(0)
     held = Conformal(rng.normal(calibration, 1.0, 999))
     model = SimpleNamespace(conformal=held, density=Scores())
-    rows = rng.normal(size=(50, 4))
-    return study.Fitted(
-        model, None, None, rows, None, rng.normal(normal, 1.0, 4000), rng.normal(odd, 1.0, 3000)
-    )
+    rows, digits = rng.normal(size=(50, 4)), rng.normal(normal, 1.0, 4000)
+    odd = rng.normal(odd, 1.0, 3000)
+    return study.Fitted(model, None, None, rows, None, digits, held, digits, odd)
 
 
 def claims(tmp_path, found):
     """Return the claims about both rules, by name."""
     book = Notebook(tmp_path)
-    held = found.model.conformal
-    errors = {name: study.rule_errors(rule, held, found) for name, rule in study.RULES.items()}
-    study._textbook(book, errors["mean - 3 s"], held, found)
-    study._calibrated(book, held, found)
+    errors = {name: study.rule_errors(rule, found) for name, rule in study.RULES.items()}
+    study._textbook(book, errors["mean - 3 s"], found)
+    study._calibrated(book, found)
     study._apart(book, found, errors)
     return {claim.id: claim.holds for claim in book.claims}
 
@@ -93,7 +91,9 @@ def test_the_start_is_told_from_a_mean_for_a_sum(tmp_path, monkeypatch):
     def holds(first_loss):
         result = SimpleNamespace(metrics=[{"validation_loss_member_0": first_loss}])
         normal = rng.normal(-20.0, 1.0, 50)
-        found = study.Fitted(model, result, None, matrix, split, normal, normal)
+        found = study.Fitted(
+            model, result, None, matrix, split, normal, Conformal(normal), normal, normal
+        )
         book = Notebook(tmp_path)
         study._likelihood(book, made, found)
         return {claim.id: claim.holds for claim in book.claims}

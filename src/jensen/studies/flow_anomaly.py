@@ -13,8 +13,10 @@ m - 3 s promises no rate. A normal law would flag 0.13%; all that holds for ever
 P(log p < m - 3 s) ≤ 1/10. The calibrated rule flags α of new digits, whatever the law, averaged
 over sets of held-out digits.
 
-The document trains on all of MNIST's training images and halves the test images for m and s. Here
-the flow is trained from scratch, so the held-out digits are training images that it has not seen.
+As in the document, m and s and the calibrated scores are those of one half of the test digits, at
+random, and the errors are counted on the other. Held-out *training* digits would not do: people
+who wrote MNIST's training digits did not write its test digits, the two are not of one law, and the
+rate that the calibrated rule promises is then missed. The study says by how much.
 
 Source: the course document's problem 3; Cantelli's inequality; Vovk et al. 2005 (second rule).
 """
@@ -85,7 +87,9 @@ class Fitted:
         schema: the pixels.
         matrix: all training images `(n, D)`.
         split: which of them train, stop and calibrate.
-        normal: log p of the test images `(t,)`, nats.
+        test: log p of the test images `(t,)`, nats.
+        calibration: log p of one half of them, taken at random.
+        normal: log p of the other half `(t - t//2,)`.
         odd: log p of the anomalies `(a,)`, nats.
     """
 
@@ -94,6 +98,8 @@ class Fitted:
     schema: Schema
     matrix: np.ndarray
     split: Split
+    test: np.ndarray
+    calibration: Conformal
     normal: np.ndarray
     odd: np.ndarray
 
@@ -104,10 +110,9 @@ def study(book: Notebook) -> None:
     book.used = images.name
     fitted = train_flow(images, book.seed)
     _likelihood(book, images, fitted)
-    calibration = fitted.model.conformal
-    errors = {name: rule_errors(rule, calibration, fitted) for name, rule in RULES.items()}
-    _textbook(book, errors["mean - 3 s"], calibration, fitted)
-    _calibrated(book, calibration, fitted)
+    errors = {name: rule_errors(rule, fitted) for name, rule in RULES.items()}
+    _textbook(book, errors["mean - 3 s"], fitted)
+    _calibrated(book, fitted)
     _apart(book, fitted, errors)
     _draw(book, images, fitted, errors)
 
@@ -124,7 +129,7 @@ def load(book: Notebook) -> Images:
         )
         train, test = (_stack(*image_rows(f"digits:{part}")) for part in ("train", "test"))
         name = "embedded: 8 x 8 digits against their quarter turns (MNIST or KMNIST is absent)"
-        layers, epochs = (2, 60) if book.quick else (4, 200)
+        layers, epochs = (2, 40) if book.quick else (4, 200)
         return Images(train, test, np.rot90(test, axes=(1, 2)), name, layers, 32, epochs)
     wanted, tested = (4000, 500) if book.quick else (None, None)
     paths = idx_file(digits, "train"), idx_file(digits, "t10k"), idx_file(kana, "t10k")
@@ -154,8 +159,10 @@ def train_flow(images: Images, seed: int) -> Fitted:
     recipe = family.chosen_for(recipe, schema, len(split.train))
     model, result = family.fit(schema, matrix, recipe, seed=seed, split=split)
     flat = [stack.reshape(len(stack), -1).astype(np.float64) for stack in (images.test, images.odd)]
-    normal, odd = (model.density.log_prob(rows)[0] for rows in flat)
-    return Fitted(model, result, schema, matrix, split, normal, odd)
+    test, odd = (model.density.log_prob(rows)[0] for rows in flat)
+    mixed = np.random.default_rng(seed).permutation(test)
+    held, normal = np.split(mixed, [len(test) // 2])
+    return Fitted(model, result, schema, matrix, split, test, Conformal(held), normal, odd)
 
 
 def independent_log_prob(train: np.ndarray, rows: np.ndarray, levels: int) -> np.ndarray:
@@ -191,7 +198,7 @@ def _likelihood(book: Notebook, images: Images, fitted: Fitted) -> None:
         ("independent pixels", independent_log_prob(train, test, levels)),
         ("a Gaussian", fitted.model.baseline.log_prob(test)),
     ):
-        gain, error = mean_and_error(fitted.normal - base)
+        gain, error = mean_and_error(fitted.test - base)
         book.at_least(
             f"ahead-of-{name.split()[-1]}",
             f"log p of the flow less that of {name}, test digits, in standard errors",
@@ -199,7 +206,7 @@ def _likelihood(book: Notebook, images: Images, fitted: Fitted) -> None:
             FAR,
         )
     per_pixel = test.shape[1] * np.log(2.0)
-    mean, error = mean_and_error(fitted.normal)
+    mean, error = mean_and_error(fitted.test)
     book.remark(
         f"test digits: {-mean / per_pixel:.4f} ± {error / per_pixel:.4f} bits per pixel (a bound,"
         f" {fitted.model.density.n_points} points a pixel); independent pixels"
@@ -207,18 +214,15 @@ def _likelihood(book: Notebook, images: Images, fitted: Fitted) -> None:
     )
 
 
-def rule_errors(
-    rule: Rule, calibration: Conformal, fitted: Fitted, alpha: float = STATED
-) -> tuple[int, int]:
-    """Return how many test digits a rule flags, and how many anomalies it does not.
+def rule_errors(rule: Rule, fitted: Fitted, alpha: float = STATED) -> tuple[int, int]:
+    """Return how many digits a rule flags, and how many anomalies it does not.
 
     Args:
         rule: the rule.
-        calibration: the held-out scores.
-        fitted: the scores to judge.
+        fitted: the scores that set the threshold, and those to judge.
         alpha: α, for rules that ask for it.
     """
-    threshold = rule.threshold(calibration, alpha)
+    threshold = rule.threshold(fitted.calibration, alpha)
     return int(np.sum(fitted.normal <= threshold)), int(np.sum(fitted.odd > threshold))
 
 
@@ -227,11 +231,10 @@ def _stated(k: int, n: int) -> str:
     return f"{k / n:.2%} ({k:,} of {n:,}; 95% interval {low:.2%} to {high:.2%})"
 
 
-def _textbook(
-    book: Notebook, errors: tuple[int, int], calibration: Conformal, fitted: Fitted
-) -> None:
+def _textbook(book: Notebook, errors: tuple[int, int], fitted: Fitted) -> None:
     """The rule of the document: mean minus three standard deviations."""
-    scores, n = calibration.scores, len(fitted.normal)
+    calibration, n = fitted.calibration, len(fitted.normal)
+    scores = calibration.scores
     book.equal(
         "textbook-threshold",
         "the threshold against m - 3 s of the held-out log p by numpy, nats; rounding",
@@ -255,17 +258,17 @@ def _textbook(
     )
 
 
-def _calibrated(book: Notebook, calibration: Conformal, fitted: Fitted) -> None:
+def _calibrated(book: Notebook, fitted: Fitted) -> None:
     """The rule of `jensen detect`, at several rates."""
-    n, found = len(fitted.normal), []
+    n, found, calibration = len(fitted.normal), [], fitted.calibration
     for alpha in ALPHAS:
-        one, two = rule_errors(RULES["calibrated"], calibration, fitted, alpha)
+        one, two = rule_errors(RULES["calibrated"], fitted, alpha)
         found.append((one / n, two / len(fitted.odd)))
         spread = np.sqrt(alpha * (1 - alpha) * (1 / n + 1 / (calibration.n + 2)))
         book.equal(
             f"calibrated-{alpha:g}",
             f"type I error at a stated {alpha:.0%} (tolerance: 4 standard errors of the counts of"
-            " test and held-out digits)",
+            " both halves)",
             one / n,
             alpha,
             FAR * spread,
@@ -274,6 +277,12 @@ def _calibrated(book: Notebook, calibration: Conformal, fitted: Fitted) -> None:
             f"calibrated at {alpha:.0%}: type I {_stated(one, n)}, type II"
             f" {_stated(two, len(fitted.odd))}"
         )
+    other = int(np.sum(fitted.test <= fitted.model.conformal.threshold(STATED)))
+    book.remark(
+        f"calibrated at {STATED:.0%} on training digits kept from training: type I"
+        f" {_stated(other, len(fitted.test))}; these digits are of another law than the test digits"
+        " where the interval misses the stated rate"
+    )
     first, second = np.diff(np.array(found), axis=0).T
     book.true(
         "errors-trade",
@@ -319,7 +328,7 @@ def _apart(book: Notebook, fitted: Fitted, errors: dict[str, tuple[int, int]]) -
 def _draw(
     book: Notebook, images: Images, fitted: Fitted, errors: dict[str, tuple[int, int]]
 ) -> None:
-    calibration, (one, two) = fitted.model.conformal, errors["mean - 3 s"]
+    calibration, (one, two) = fitted.calibration, errors["mean - 3 s"]
     threshold = RULES["mean - 3 s"].threshold(calibration, STATED)
     nominal = 0.00135
     figure = score_histogram(calibration.scores, fitted.normal, fitted.odd, threshold, nominal)
@@ -331,7 +340,7 @@ def _draw(
     shape = images.test.shape[1:]
     drawn = fitted.schema.decode(fitted.model.density.sample(24, book.seed))
     samples = np.stack([np.asarray(c, np.float64) for c in drawn.values()], axis=1)
-    lowest = np.argsort(fitted.normal)[:24]
+    lowest = np.argsort(fitted.test)[:24]
     groups = {
         "samples": samples.reshape(-1, *shape),
         "lowest digits": images.test[lowest],
