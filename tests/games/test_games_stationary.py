@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jensen._errors import InputError
-from jensen.games.builtin import GaussianGAN, bilinear, gaussian_gan, robust_logistic
+from jensen.games.builtin import DiracGAN, GaussianGAN, bilinear, gaussian_gan, robust_logistic
 from jensen.games.field import Field
 from jensen.games.stationary import stationary_points
 
@@ -156,3 +156,12 @@ def test_a_stiff_player_does_not_hide_one_that_fades(losses):
 def test_a_root_far_from_the_start_is_found():
     (point,) = stationary_points(lambda p: ((p[0] - 500) ** 2, (p[1] - 500) ** 2), (0.5, 0.5))
     assert np.abs(point.vector - 500).max() < 1e-9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_field_that_underflows_far_away_has_no_root_there(seed):
+    """The Dirac-GAN rests at 0 alone; where its sigmoids underflow, v is 0 or 1e-150."""
+    start = jnp.array([0.6, 0.0]), jnp.array(0.6)
+    found = stationary_points(DiracGAN(0.0), start, starts=64, scale=3.0, seed=seed)
+    assert len(found) == 1
+    assert np.abs(found[0].vector).max() < 1e-9

@@ -6,7 +6,9 @@ Roots are sought from many starts by Powell's hybrid method (SciPy), polished by
 float64, and certified: a point is returned only if its residual max |v| is small, the Newton step
 J⁻¹v, which estimates the distance to the root, is small beside 1 + ‖x‖. The second rejects a field
 that merely fades towards infinity, where v is small and no root is near; rows and columns
-of J are brought to one size for it, lest a stiff player hide a fading one.
+of J are brought to one size for it, lest a stiff player hide a fading one. Far away that is not
+enough, for there a Newton step is small beside ‖x‖, and v may underflow to 0: a point is rejected
+too where an entry of v is as good as 0 all around it, though it is not at the starts.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from jensen.games.spectrum import flatten
 
 _RESIDUAL = 1e-9  # of the field's size at the starts
 _NEAR = 1e-6  # Newton step against 1 + ‖x‖
+_AROUND = 1e-2  # moves of each entry, of 1 + its magnitude
+_FADED = 1e-30  # of an entry's size at the starts: a root of multiplicity 15 is still told from it
 _POLISHES = 80  # a multiple root is approached by a constant factor a step
 
 
@@ -92,9 +96,10 @@ def stationary_points(
             raise InputError(
                 "the field is not finite at any start", "the game", "give a start where it is"
             )
-        size = float(np.median([np.abs(field(x)).max() for x in begins])) or 1.0
+        sizes = np.abs([field(x) for x in begins])
+        size, usual = float(np.median(sizes.max(axis=1))) or 1.0, np.median(sizes, axis=0)
         ends = [_root(field, slope, x) for x in begins]
-        good = [end for end in ends if _certified(end, size)]
+        good = [e for e in ends if _certified(e, size) and not _faded(field, e[0], usual)]
         if not good:
             raise _nothing(ends)
         _, unravel = jax.flatten_util.ravel_pytree(players)
@@ -143,6 +148,13 @@ def _certified(end: End, size: float) -> bool:
     x, value, correction = end
     near = np.linalg.norm(correction) <= _NEAR * (1 + np.linalg.norm(x))
     return bool(np.abs(value).max() <= _RESIDUAL * size and near)
+
+
+def _faded(field: Any, x: np.ndarray, usual: np.ndarray) -> bool:
+    """Return whether an entry of the field is 0 all around x, beside its usual size `(d,)`."""
+    moves = _AROUND * np.random.default_rng(0).standard_normal((4, x.size)) * (1 + np.abs(x))
+    around = np.max(np.abs([field(x + move) for move in moves]), axis=0)
+    return bool((around < _FADED * usual).any())
 
 
 def _nothing(ends: list[End]) -> InputError:
