@@ -355,6 +355,11 @@ def _draw(
     }
     steps = np.array([row["step"] for row in metrics[1:]])
     book.figure(
-        curves(steps, {"bits per pixel (one draw of noise)": lines}, title=images.name),
+        curves(
+            steps,
+            {"bits per pixel (one draw of noise)": lines},
+            xlabel="step",
+            title="What the flow learns",
+        ),
         "flow-anomaly-training",
     )
