@@ -1,7 +1,7 @@
 """The pages of the systems: a study's own words, its figures, its claims and its source.
 
-What is checked comes from the studies' stored short runs (`docs/verified.py` stores those of `jensen
-verify`); a study that has none says so. Nothing is written here that a study or the run says already.
+What is checked comes from a stored run of `jensen verify` (`docs/verified.py` stores it); a study
+that is not in it says so. Nothing is written here that a study or the run says already.
 """
 
 from __future__ import annotations
