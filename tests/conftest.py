@@ -22,6 +22,10 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from jensen._xla import compile_quickly
+
+compile_quickly()
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -18,7 +18,7 @@ SOURCE = Path(jensen.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = (
-    ("_typing", "_errors"),
+    ("_typing", "_errors", "_xla"),
     ("nn", "data"),
     ("bijections",),
     ("models",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jensen._errors import InputError
+from jensen._xla import compile_quickly
 from jensen.cli.shared import (
     Data,
     Jobs,
@@ -328,6 +329,7 @@ def compare(
     from jensen.data.output import output_folder
     from jensen.report.compared import HEADER, comparison_rows, write_comparison
 
+    compile_quickly()
     output_folder(out)
     settings = {} if epochs is None else {"epochs": epochs}
     found = run_all(data, seed=seed, settings=settings, jobs=jobs, told=_judged)

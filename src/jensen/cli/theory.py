@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jensen._errors import InputError
+from jensen._xla import compile_quickly
 from jensen.cli.shared import Json, aligned, app, note, settings_of, show
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def study(
         lines = [f"{one:22}{title}" for one, title in titles.items()]
         show({"studies": list(STUDIES), "titles": titles}, as_json, lines)
         return
+    compile_quickly()
     folder = out or Path(f"study-{name}")
     found = run_study(name, folder, quick=quick, data=data, seed=seed, animate=animate)
     for remark in found.notebook.remarks:
@@ -88,6 +90,7 @@ def verify(
     """Run all studies in their short form: one table of claims, and a page with every figure."""
     from jensen.studies.verify import verify as run_all
 
+    compile_quickly()
     found = run_all(out, jobs=jobs, told=_told)
     show(found.to_dict(), as_json, _verified(found, out))
     if not found.holds:
