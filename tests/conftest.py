@@ -4,8 +4,8 @@ A table holds one row for each thing the library exports: a bijection, a flow bu
 tests of a room run every law on every row; `test_*_tables.py` fails when something exported has no
 row. Adding a method means adding its row here.
 
-Compiling is the cost of these tests, so programs are kept in JAX's persistent cache, in a folder
-of the user's own under the system's temporary folder.
+Compiling is the cost of these tests, so XLA is asked to be quick about it, and programs are kept in
+JAX's persistent cache, in a folder of the user's own under the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from jensen._xla import compile_quickly
-
-compile_quickly()
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jensen._xla import compile_quickly
+
+compile_quickly()
 jax.config.update(
     "jax_compilation_cache_dir",
     str(Path(tempfile.gettempdir()) / f"jensen-tests-{getpass.getuser()}" / "jax"),
