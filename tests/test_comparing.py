@@ -24,7 +24,9 @@ from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import read
 from jensen.data.source import open_table
 from jensen.data.split import split_rows
+from jensen.engine.config import Training
 from jensen.evaluation.baselines import BASELINES, kernel_mixture, mixture_density
+from jensen.fitting.recipe import Recipe
 from jensen.models.mixture import MixtureRows
 from jensen.report.compared import comparison_rows
 
@@ -238,3 +240,24 @@ def test_what_compare_refuses(arguments, says, tmp_path, cli, monkeypatch):
     assert (code, out) == (2, "")
     assert len(err) == 1
     assert says in err[0]
+
+
+def test_large_tables_are_cut_and_it_says_so():
+    found = compare(gaussian_rows(400), families=("Gaussian",), most_rows=100, jobs=1)
+    assert sum(found.sizes) == 100
+    assert any("100 of 400 rows" in note for note in found.notes)
+    same = compare(gaussian_rows(400), families=("Gaussian",), most_rows=400, jobs=1)
+    assert sum(same.sizes) == 400
+    assert not any("rows, drawn" in note for note in same.notes)
+    with pytest.raises(InputError, match="at least 3"):
+        compare(gaussian_rows(400), most_rows=2)
+
+
+def test_networks_are_cut_only_where_no_epochs_are_asked_for():
+    split = split_rows(1000, 0, calibrate=True)
+    per_epoch = -(-len(split.train) // 256)
+    short, cut = comparing._cut(Recipe(training=Training()), split)
+    assert cut
+    assert short.training.most_steps(per_epoch) <= comparing.STEPS
+    few = Recipe(training=Training(epochs=2))
+    assert comparing._cut(few, split) == (few, False)

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -40,11 +40,16 @@ from jensen.evaluation.likelihood import mean_and_error
 from jensen.evaluation.samples import mmd, precision_recall
 from jensen.fitting import TableGAN, family_named
 from jensen.fitting.judge import as_in_table
+from jensen.fitting.recipe import Recipe
 from jensen.parallel import apart, processors
 
 NETWORKS = ("flow", "vae", "iwae", "gan")
 ORACLE = "training rows"
 """What samples are compared with: real rows that are no test rows."""
+ROWS = 20_000
+"""Rows of a table that are looked at."""
+STEPS = 3000
+"""Steps of a network at most, where no number of epochs is asked for."""
 
 _SEEN_ROWS = 2000  # test rows that MMD and coverage look at
 _NEIGHBOUR = 5
@@ -148,6 +153,7 @@ def compare(
     seed: int = 0,
     settings: dict[str, Any] | None = None,
     families: Sequence[str] = (*NETWORKS, *BASELINES),
+    most_rows: int = ROWS,
     jobs: int | None = None,
     told: Callable[[Judged], None] | None = None,
 ) -> Comparison:
@@ -158,6 +164,7 @@ def compare(
         seed: of the split and of every fit.
         settings: name → value that all networks have, such as `epochs`.
         families: names of networks and of `BASELINES`.
+        most_rows: of the table that are looked at; of a larger one as many are drawn.
         jobs: families that are fitted at a time; None for one per processor. Figures are the same,
             times are not.
         told: called with each family as it is done.
@@ -166,7 +173,7 @@ def compare(
         The figures. A family that cannot take the table has a `reason` in their place.
 
     Raises:
-        InputError: for data, a seed, settings or a number of jobs that cannot be used.
+        InputError: for data, a seed, settings or numbers of rows or jobs that cannot be used.
     """
     began = time.monotonic()
     check_seed(seed)
@@ -176,10 +183,14 @@ def compare(
             family_named(name).recipe(settings)
     source = open_table(data)
     schema, matrix = read(source, missing=True)
-    if len(matrix) < _FEWEST:
-        raise InputError(
-            f"there are only {len(matrix)} rows", source.label, "give hundreds, at least 3"
-        )
+    n_rows = len(matrix)
+    if n_rows < _FEWEST:
+        raise InputError(f"there are only {n_rows} rows", source.label, "give hundreds, at least 3")
+    if most_rows < _FEWEST:
+        raise InputError(f"rows is {most_rows}", "compare", "use thousands, at least 3")
+    if n_rows > most_rows:
+        drawn = np.random.default_rng([seed, 2]).choice(n_rows, most_rows, replace=False)
+        matrix = matrix[np.sort(drawn)]
     split = split_rows(len(matrix), seed, calibrate=True)
     setting = Setting(schema, matrix, split, seed, settings)
     found: dict[str, Judged] = {}
@@ -190,7 +201,7 @@ def compare(
             if told is not None:
                 told(found[name])
     sizes = len(split.train), len(split.validation), len(split.calibration)
-    models, notes = [found[name] for name in names], _notes(setting)
+    models, notes = [found[name] for name in names], _notes(setting, n_rows)
     return Comparison(source.label, sizes, models, notes, jobs, time.monotonic() - began)
 
 
@@ -227,10 +238,22 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
+    recipe, cut = (recipe, False) if "epochs" in setting.settings else _cut(recipe, split)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)
-    ended = "stopped by validation" if result.stopped_early else "epochs used up"
+    ended = "steps of a comparison used up" if cut else "epochs used up"
+    ended = "stopped by validation" if result.stopped_early else ended
     density = model if isinstance(model, TableGAN) else model.density
     return density, f"{result.steps:,} steps, {ended}"
+
+
+def _cut(recipe: Recipe, split: Split) -> tuple[Recipe, bool]:
+    """Return the recipe with at most `STEPS` steps, but one epoch, and whether it had more."""
+    training = recipe.training
+    per_epoch = -(-len(split.train) // min(training.optimisation.batch_size, len(split.train)))
+    most = max(STEPS // per_epoch, 1)
+    if training.most_steps(per_epoch) <= most * per_epoch:
+        return recipe, False
+    return replace(recipe, training=replace(training, epochs=most)), True
 
 
 def _baseline(setting: Setting, name: str) -> tuple[Any, str]:
@@ -295,9 +318,11 @@ def _settled(name: str, result: Judged | Exception) -> Judged:
     return Judged(name, reason=" ".join(what.split()))
 
 
-def _notes(setting: Setting) -> list[str]:
-    """Return what is worth knowing of the table before its figures are believed."""
+def _notes(setting: Setting, n_rows: int) -> list[str]:
+    """Return what is worth knowing of the table, of `n_rows`, before its figures are believed."""
     notes = []
+    if n_rows > len(setting.matrix):
+        notes.append(f"{len(setting.matrix):,} of {n_rows:,} rows, drawn at random: see --rows")
     gaps = count_missing(setting.schema, setting.matrix)
     if gaps.cells:
         notes.append(gaps.remark())

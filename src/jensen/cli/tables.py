@@ -319,6 +319,9 @@ def compare(
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Passes of each network over the data at most.")
     ] = None,
+    rows: Annotated[
+        int, typer.Option("--rows", help="Of a larger table as many rows are drawn.")
+    ] = 20_000,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Families at a time [one per processor].")
     ] = None,
@@ -332,7 +335,7 @@ def compare(
     compile_quickly()
     output_folder(out)
     settings = {} if epochs is None else {"epochs": epochs}
-    found = run_all(data, seed=seed, settings=settings, jobs=jobs, told=_judged)
+    found = run_all(data, seed=seed, settings=settings, most_rows=rows, jobs=jobs, told=_judged)
     result = write_comparison(found, out)
     for text in found.notes:
         note(text)

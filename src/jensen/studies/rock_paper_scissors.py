@@ -151,12 +151,19 @@ def _learners(book: Notebook) -> dict[str, Learned]:
             1e-3,
         )
         learned[f"biased {name}"] = found
-    plus = learned["biased regret-matching+"]
+    plus, ahead = (
+        learned[f"biased {name}"] for name in ("regret-matching+", "predictive-regret-matching+")
+    )
     book.remark(
         f"in points, with payoffs up to 50, regret matching+ has a gap of {plus.gap[-1]:.2g} after "
-        "10,000 iterations, not yet 0.001; its predictive form has"
+        f"10,000 iterations, its predictive form one of {ahead.gap[-1]:.2g}"
     )
     return learned
+
+
+def _short(name: str) -> str:
+    """Return a learner's name as a legend has room for it: RM is regret matching."""
+    return name.replace("regret-matching", "RM").replace("optimistic-", "opt. ")
 
 
 def _draw(book: Notebook, paths: dict[str, np.ndarray], learned: dict[str, Learned]) -> None:
@@ -182,8 +189,8 @@ def _draw(book: Notebook, paths: dict[str, np.ndarray], learned: dict[str, Learn
     plus = biased["regret-matching+"]
     book.figure(
         convergence(
-            {name: (found.iterations, found.gap) for name, found in biased.items()},
-            {f"regret-matching+, {plus.rate}": (plus.iterations, plus.bound)},
+            {_short(name): (found.iterations, found.gap) for name, found in biased.items()},
+            {f"RM+, {plus.rate}": (plus.iterations, plus.bound)},
             ylabel="gap of the average (points per round)",
             title="Biased rock-paper-scissors, payoffs up to 50",
         ),
@@ -191,9 +198,9 @@ def _draw(book: Notebook, paths: dict[str, np.ndarray], learned: dict[str, Learn
     )
     book.figure(
         convergence(
-            {name: (found.iterations, found.gap) for name, found in plain.items()},
+            {_short(name): (found.iterations, found.gap) for name, found in plain.items()},
             {
-                f"{name}, {plain[name].rate}": (plain[name].iterations, plain[name].bound)
+                f"{_short(name)}, {plain[name].rate}": (plain[name].iterations, plain[name].bound)
                 for name in ("regret-matching", "optimistic-hedge")
             },
             ylabel="gap of the average (points per round)",

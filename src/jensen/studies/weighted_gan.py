@@ -70,7 +70,7 @@ def study(book: Notebook) -> None:
                 }
             },
             xlabel="λ (weight of generated rows, no unit)",
-            title="p = N(0, 1) against q = N(1, 1): λ moves the two errors",
+            title="p = N(0, 1), q = N(1, 1)",
         ),
         "weighted-gan-errors",
     )
