@@ -65,7 +65,7 @@ from jensen.studies.prior_gradients import Affine, AffineEncoder, exact_bound, g
 
 SEEDS = 4  # runs of each estimator, side by side
 FAR = 4.5  # standard errors; one normal draw in 150,000 lies further out
-LINEAR, LINEAR_QUICKLY = (8000, 2e-2), (2000, 2e-2)
+LINEAR, LINEAR_QUICKLY = (8000, 2e-2), (4000, 2e-2)
 """Steps and learning rate of the linear models."""
 CURVED, CURVED_QUICKLY = (4000, 5e-3), (2000, 5e-3)
 """The same for those with networks."""
