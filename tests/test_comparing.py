@@ -254,7 +254,7 @@ def test_large_tables_are_cut_and_it_says_so():
 
 
 def test_networks_are_cut_only_where_no_epochs_are_asked_for():
-    split = split_rows(1000, 0, calibrate=True)
+    split = split_rows(20_000, 0, calibrate=True)
     per_epoch = -(-len(split.train) // 256)
     short, cut = comparing._cut(Recipe(training=Training()), split)
     assert cut
