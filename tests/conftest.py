@@ -4,8 +4,8 @@ A table holds one row for each thing the library exports: a bijection, a flow bu
 tests of a room run every law on every row; `test_*_tables.py` fails when something exported has no
 row. Adding a method means adding its row here.
 
-Compiling is the cost of these tests, so XLA is asked to be quick about it, and programs are kept in
-JAX's persistent cache, in a folder of the user's own under the system's temporary folder.
+Compiling is the cost of these tests, so programs are kept in JAX's persistent cache, in a folder
+of the user's own under the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jensen._xla import compile_quickly
-
-compile_quickly()
 jax.config.update(
     "jax_compilation_cache_dir",
     str(Path(tempfile.gettempdir()) / f"jensen-tests-{getpass.getuser()}" / "jax"),
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.devices()  # from here on XLA's flags are those of this process, whatever a command asks for
 
 from jensen.bijections import (  # noqa: E402
     Affine,
@@ -84,6 +82,12 @@ from jensen.models.flow import (  # noqa: E402
 from jensen.nn.mixer import PatchMixer  # noqa: E402
 from jensen.nn.mlp import MLP  # noqa: E402
 from jensen.nn.timed import TimedMLP  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _flags_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back XLA's flags that a command asked for: later tests start processes, too."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
 
 
 @pytest.fixture(autouse=True, scope="module")

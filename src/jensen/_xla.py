@@ -3,7 +3,9 @@
 On a processor XLA makes each fused kernel by MLIR and then by LLVM's level 2. Many small programs,
 each run for seconds, wait mostly for that. With the older emitters and level 1 they are compiled in
 about 40% of the time (`benchmarks/compile.md`), and most of them run as fast; a scoring program of
-affine layers runs at 60% of its speed, so `score` and `detect` leave XLA as it is.
+affine layers runs at 60% of its speed, and a row's score then depends in its last bits on where in
+its block the row stands. So `fit`, `score` and `detect`, which promise that it does not, leave XLA
+as it is.
 """
 
 from __future__ import annotations
