@@ -2,8 +2,8 @@
 
     python benchmarks/compile.py
 
-Each setting has a process of its own, without a cache of programs. Seconds are those of the clock:
-to compile one program, and the best of five for one run of it.
+Each setting has a process of its own, without a cache of programs. Times are those of the clock: to
+compile one program, and the best of five for one run of it. Writes `compile.md`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-SETTINGS = {
-    "as it is": "",
-    "older emitters": "--xla_cpu_use_fusion_emitters=false",
-    "and level 1": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1",
-}
+from flows import machine
+
+PAGE = """# What short compilation wins and costs
+
+Made by `benchmarks/compile.py`; do not edit.
+
+{date}, {cpu}, {cores} cores, {system}, Python {python}, jaxlib {jaxlib}.
+Seconds to compile a program, and milliseconds of one run of it: XLA as it is; with the older
+emitters; with them and LLVM's level 1, which is what `study`, `verify` and `compare` ask for.
+
+| program | compile, s | older emitters | and level 1 | run, ms | older emitters | and level 1 |
+|---|---|---|---|---|---|---|
+{table}
+"""
+EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+SETTINGS = "", EMITTERS, f"{EMITTERS} --xla_backend_optimization_level=1"
 
 
 def measured(name: str, function: Callable[..., Any], *given: Any) -> None:
@@ -34,7 +47,7 @@ def measured(name: str, function: Callable[..., Any], *given: Any) -> None:
         began = time.perf_counter()
         jax.block_until_ready(jax.tree.leaves(eqx.filter(program(*given), eqx.is_array)))
         runs.append(time.perf_counter() - began)
-    print(f"| {name} | {compiled:.2f} | {1000 * min(runs[1:]):.2f} |", flush=True)
+    print(f"{name}\t{compiled:.2f}\t{1000 * min(runs[1:]):.2f}", flush=True)
 
 
 def programs() -> None:
@@ -65,17 +78,56 @@ def programs() -> None:
     measured("step, spline couplings, 256 × 6", step, SplineCoupling(key, 6), rows(256, 6))
     measured("step, RealNVP, 256 × 20", step, RealNVP(key, 20), rows(256, 20))
     measured("step, image flow, 64 of 28×28", step, image, rows(64, 784))
+    small = MLP(key, 2, 2, (32, 32))
+    measured("step, 2-32-32-2, 200 rows", fit, small, rows(200, 2))
     measured("step, 784-500-500-784, 200 rows", fit, MLP(key, 784, 784, (500, 500)), rows(200, 784))
     measured("scores, spline autoregressive, 8192 × 20", score, spline, rows(8192, 20))
     measured("scores, RealNVP, 8192 × 20", score, RealNVP(key, 20), rows(8192, 20))
+    training()
+
+
+def training() -> None:
+    """Train two priors of the study for 400 steps: seconds of all compilation, and of the whole."""
+    from jax import monitoring
+
+    from jensen.studies import trainable_prior as study
+
+    compiled = []
+
+    def heard(event: str, duration: float, **_: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(duration)
+
+    monitoring.register_event_duration_secs_listener(heard)
+    began, data = time.perf_counter(), study.clumps(0, 4000)
+    for name in ("standard", "flow"):
+        init = study.CurveInit(study.priors(data)[name])
+        study.trained(init, data, study.LOSS, (400, 5e-3), 0)
+    whole = time.perf_counter() - began
+    name = "two trainings of `trainable-prior`, 400 steps (run: the whole, with compiling)"
+    print(f"{name}\t{sum(compiled):.2f}\t{1000 * whole:.0f}", flush=True)
 
 
 def main() -> None:
-    """Run every setting in turn."""
-    for name, flags in SETTINGS.items():
-        print(f"\n{name}\n\n| program | compile, s | run, ms |\n| --- | --- | --- |", flush=True)
-        environment = {**os.environ, "XLA_FLAGS": flags}
-        subprocess.run([sys.executable, __file__, "programs"], env=environment, check=True)
+    """Run every setting in turn, and write the page."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for flags in SETTINGS:
+        done = subprocess.run(
+            [sys.executable, __file__, "programs"],
+            env={**os.environ, "XLA_FLAGS": flags},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for line in done.stdout.splitlines():
+            name, compiled, run = line.split("\t")
+            rows.setdefault(name, []).append((compiled, run))
+    table = "\n".join(
+        f"| {name} | {' | '.join(c for c, _ in each)} | {' | '.join(r for _, r in each)} |"
+        for name, each in rows.items()
+    )
+    page = PAGE.format(table=table, jaxlib=version("jaxlib"), **machine())
+    Path(__file__).with_suffix(".md").write_text(page)
 
 
 if __name__ == "__main__":

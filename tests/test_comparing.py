@@ -24,9 +24,7 @@ from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import read
 from jensen.data.source import open_table
 from jensen.data.split import split_rows
-from jensen.engine.config import Training
 from jensen.evaluation.baselines import BASELINES, kernel_mixture, mixture_density
-from jensen.fitting.recipe import Recipe
 from jensen.models.mixture import MixtureRows
 from jensen.report.compared import comparison_rows
 
@@ -253,11 +251,11 @@ def test_large_tables_are_cut_and_it_says_so():
         compare(gaussian_rows(400), most_rows=2)
 
 
-def test_networks_are_cut_only_where_no_epochs_are_asked_for():
-    split = split_rows(20_000, 0, calibrate=True)
-    per_epoch = -(-len(split.train) // 256)
-    short, cut = comparing._cut(Recipe(training=Training()), split)
-    assert cut
-    assert short.training.most_steps(per_epoch) <= comparing.STEPS
-    few = Recipe(training=Training(epochs=2))
-    assert comparing._cut(few, split) == (few, False)
+def test_networks_are_cut_only_where_no_epochs_are_asked_for(monkeypatch):
+    """210 training rows are one step an epoch: of the many by default 4 are left."""
+    monkeypatch.setattr(comparing, "STEPS", 4)
+    sizes = {"members": 1, "n_layers": 1, "width": 8}
+    short = judge(setting(gaussian_rows(300), **sizes), "flow")
+    assert short.chosen == "4 steps, steps of a comparison used up"
+    asked = judge(setting(gaussian_rows(300), **sizes, epochs=6), "flow")
+    assert asked.chosen == "6 steps, epochs used up"

@@ -34,6 +34,7 @@ from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import Schema, read
 from jensen.data.source import open_table
 from jensen.data.split import Split, check_seed, split_rows
+from jensen.engine.state import steps_per_epoch
 from jensen.evaluation.baselines import BASELINES
 from jensen.evaluation.discriminator import MIN_ROWS, train_discriminator
 from jensen.evaluation.likelihood import mean_and_error
@@ -238,7 +239,7 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
-    recipe, cut = (recipe, False) if "epochs" in setting.settings else _cut(recipe, split)
+    recipe, cut = _cut(recipe, split) if start.training.epochs is None else (recipe, False)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)
     ended = "steps of a comparison used up" if cut else "epochs used up"
     ended = "stopped by validation" if result.stopped_early else ended
@@ -249,7 +250,7 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
 def _cut(recipe: Recipe, split: Split) -> tuple[Recipe, bool]:
     """Return the recipe with at most `STEPS` steps, but one epoch, and whether it had more."""
     training = recipe.training
-    per_epoch = -(-len(split.train) // min(training.optimisation.batch_size, len(split.train)))
+    per_epoch = steps_per_epoch(len(split.train), training.optimisation.batch_size)
     most = max(STEPS // per_epoch, 1)
     if training.most_steps(per_epoch) <= most * per_epoch:
         return recipe, False

@@ -96,3 +96,7 @@ def test_what_verify_refuses(tmp_path, cli):
     assert (code, out) == (2, "")
     assert "output folder is a file" in err[-1]
     assert cli("verify", "--out", tmp_path, "--jobs", "0")[0] == 2
+
+
+def test_the_studies_that_begin_first_are_studies():
+    assert set(verifying._LONGEST) <= set(verifying.STUDIES)

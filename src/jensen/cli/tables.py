@@ -320,14 +320,15 @@ def compare(
         int | None, typer.Option("--epochs", help="Passes of each network over the data at most.")
     ] = None,
     rows: Annotated[
-        int, typer.Option("--rows", help="Of a larger table as many rows are drawn.")
-    ] = 20_000,
+        int | None, typer.Option("--rows", help="Of a larger table as many are drawn [20000].")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Families at a time [one per processor].")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit several families to one split of DATA: one table, one figure, a recommendation."""
+    from jensen.comparing import ROWS
     from jensen.comparing import compare as run_all
     from jensen.data.output import output_folder
     from jensen.report.compared import HEADER, comparison_rows, write_comparison
@@ -335,7 +336,8 @@ def compare(
     compile_quickly()
     output_folder(out)
     settings = {} if epochs is None else {"epochs": epochs}
-    found = run_all(data, seed=seed, settings=settings, most_rows=rows, jobs=jobs, told=_judged)
+    most = ROWS if rows is None else rows
+    found = run_all(data, seed=seed, settings=settings, most_rows=most, jobs=jobs, told=_judged)
     result = write_comparison(found, out)
     for text in found.notes:
         note(text)

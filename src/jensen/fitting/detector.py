@@ -19,6 +19,7 @@ from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Result
+from jensen.engine.state import steps_per_epoch
 from jensen.fitting.density import DensityFit, calibrated, density_figures
 from jensen.fitting.family import Arrays, Family
 from jensen.fitting.flow import FlowFamily, fit_table, table_levels
@@ -83,7 +84,7 @@ def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     if recipe.training.epochs is not None:
         return recipe
     wide = max(len(schema.continuous) / WIDE, 1.0)
-    per_epoch = -(-n_rows // min(recipe.training.optimisation.batch_size, n_rows))
+    per_epoch = steps_per_epoch(n_rows, recipe.training.optimisation.batch_size)
     epochs = min(max(math.ceil(STEPS / wide**2 / per_epoch), 1), 400)
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
 

@@ -17,7 +17,7 @@ from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
-from jensen.engine.state import initial_players, member_keys
+from jensen.engine.state import initial_players, member_keys, steps_per_epoch
 from jensen.fitting.density import (
     DensityFit,
     beside_arrays,
@@ -99,7 +99,7 @@ def settled(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     if not recipe.options.matched:
         return recipe
     training = recipe.training
-    per_epoch = -(-n_rows // min(training.optimisation.batch_size, n_rows))
+    per_epoch = steps_per_epoch(n_rows, training.optimisation.batch_size)
     epochs = training.epochs or min(max(MATCHING_STEPS // per_epoch, 5), 2000)
     return replace(recipe, training=replace(training, epochs=epochs))
 

@@ -28,6 +28,7 @@ from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
+from jensen.engine.state import steps_per_epoch
 from jensen.fitting.family import (
     Arrays,
     Family,
@@ -193,7 +194,7 @@ def chosen_for(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     options = recipe.options.chosen_for(n_columns, len(schema.continuous) + sum(levels), n_rows)
     training = recipe.training
     if training.epochs is None:
-        per_epoch = -(-n_rows // min(training.optimisation.batch_size, n_rows))
+        per_epoch = steps_per_epoch(n_rows, training.optimisation.batch_size)
         training = replace(training, epochs=-(-_STEPS // per_epoch))
     return Recipe(options, training)
 

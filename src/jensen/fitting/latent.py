@@ -19,6 +19,7 @@ from jensen.data.split import Split
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.progress import Report, silent
 from jensen.engine.run import Game, Result, train
+from jensen.engine.state import steps_per_epoch
 from jensen.fitting.density import (
     DensityFit,
     beside_arrays,
@@ -129,7 +130,7 @@ def chosen_for(recipe: Recipe, schema: Schema, n_rows: int) -> Recipe:
     training, small = recipe.training, n_rows < SMALL_TABLE
     optimisation = training.optimisation
     if training.epochs is None:
-        per_epoch = -(-n_rows // min(optimisation.batch_size, n_rows))
+        per_epoch = steps_per_epoch(n_rows, optimisation.batch_size)
         training = replace(training, epochs=-(-(_STEPS if small else _MORE_STEPS) // per_epoch))
     if optimisation.weight_decay is None:
         decay = _DECAY if small else _LESS_DECAY
