@@ -49,8 +49,9 @@ ORACLE = "training rows"
 """What samples are compared with: real rows that are no test rows."""
 ROWS = 20_000
 """Rows of a table that are looked at."""
-STEPS = 3000
-"""Steps of a network at most, where no number of epochs is asked for."""
+STEPS, FEWEST_STEPS, WIDE = 2400, 1000, 10
+"""Steps of a network at most, where no number of epochs is asked for. A flow's step costs nearly as its
+columns do: of more than `WIDE`, its steps are as many times fewer, but not below the second."""
 
 _SEEN_ROWS = 2000  # test rows that MMD and coverage look at
 _NEIGHBOUR = 5
@@ -239,7 +240,9 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
-    recipe, cut = _cut(recipe, split) if start.training.epochs is None else (recipe, False)
+    wide = max(len(schema.columns) / WIDE, 1) if name == "flow" else 1
+    most = max(round(STEPS / wide), min(STEPS, FEWEST_STEPS))
+    recipe, cut = _cut(recipe, split, most) if start.training.epochs is None else (recipe, False)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)
     ended = "steps of a comparison used up" if cut else "epochs used up"
     ended = "stopped by validation" if result.stopped_early else ended
@@ -247,11 +250,11 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     return density, f"{result.steps:,} steps, {ended}"
 
 
-def _cut(recipe: Recipe, split: Split) -> tuple[Recipe, bool]:
-    """Return the recipe with at most `STEPS` steps, but one epoch, and whether it had more."""
+def _cut(recipe: Recipe, split: Split, steps: int) -> tuple[Recipe, bool]:
+    """Return the recipe with at most so many steps, but one epoch, and whether it had more."""
     training = recipe.training
     per_epoch = steps_per_epoch(len(split.train), training.optimisation.batch_size)
-    most = max(STEPS // per_epoch, 1)
+    most = max(steps // per_epoch, 1)
     if training.most_steps(per_epoch) <= most * per_epoch:
         return recipe, False
     return replace(recipe, training=replace(training, epochs=most)), True
