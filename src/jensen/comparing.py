@@ -50,8 +50,8 @@ ORACLE = "training rows"
 ROWS = 20_000
 """Rows of a table that are looked at."""
 STEPS, FEWEST_STEPS, WIDE = 2400, 1000, 10
-"""Steps of a network at most, where no number of epochs is asked for. A flow's step costs nearly as its
-columns do: of more than `WIDE`, its steps are as many times fewer, but not below the second."""
+"""Steps of a network at most, where no number of epochs is asked for. A flow's step costs nearly
+as its columns do: of more than `WIDE`, its steps are as many times fewer, not below the second."""
 
 _SEEN_ROWS = 2000  # test rows that MMD and coverage look at
 _NEIGHBOUR = 5
