@@ -39,7 +39,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest tests/test_structure.py -k "not doctest"
+	$(BIN)/python -m pytest tests/test_structure.py -k "not examples"
 
 format: $(DEV)
 	$(BIN)/ruff format .

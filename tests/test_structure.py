@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import importlib
 import subprocess
 import sys
@@ -50,6 +51,10 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
+NAMES = {name_of(path) for path in MODULES}
+
+
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -61,9 +66,13 @@ def imports(nodes: Iterator[ast.AST] | list[ast.AST]) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = submodules & {name_of(p) for p in MODULES}
-            found |= known or {node.module}
+            found |= (submodules & NAMES) or {node.module}
     return found
+
+
+@functools.cache
+def imported_by(path: Path) -> frozenset[str]:
+    return frozenset(imports(list(ast.walk(tree_of(path)))))
 
 
 def at_top(tree: ast.Module) -> list[ast.AST]:
@@ -86,7 +95,7 @@ def test_imports_point_down(path: Path) -> None:
     if room == "__init__":
         return  # the public names come from everywhere, each when it is used
     assert room in RANK, f"give the room {room!r} its place in ROOMS"
-    for target in imports(list(ast.walk(tree_of(path)))):
+    for target in imported_by(path):
         if target.startswith("jensen.") and room_of(target) != room:
             assert RANK[room_of(target)] < RANK[room], f"{name_of(path)} imports {target}"
 
@@ -157,7 +166,7 @@ def test_some_packages_have_one_room(package: str) -> None:
     users = {
         room_of(name_of(p))
         for p in MODULES
-        for t in imports(list(ast.walk(tree_of(p))))
+        for t in imported_by(p)
         if t == package or t.startswith(package + ".")
     }
     assert users
