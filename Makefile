@@ -33,7 +33,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(DEV)
-	$(BIN)/python -m pytest -m slow
+	XLA_FLAGS= $(BIN)/python -m pytest -m slow
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .

@@ -251,6 +251,7 @@ def test_large_tables_are_cut_and_it_says_so():
         compare(gaussian_rows(400), most_rows=2)
 
 
+@pytest.mark.slow
 def test_networks_are_cut_only_where_no_epochs_are_asked_for(monkeypatch):
     """210 training rows are one step an epoch: of the many by default 4 are left."""
     monkeypatch.setattr(comparing, "STEPS", 4)

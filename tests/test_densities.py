@@ -153,6 +153,7 @@ def test_another_density_does_not_resume_a_run(folder: Path, tmp_path: Path) -> 
         fit_density_run(f"{tmp_path}/other.py:log_density", folder, settings=TINY, resume=True)
 
 
+@pytest.mark.slow
 def test_python_gives_the_flow_in_its_own_units() -> None:
     settings: dict[str, Any] = {k: float(v) if "." in v else int(v) for k, v in TINY.items()}
     fit = jn.fit_log_density(lambda x: -jnp.abs(x[0] - 30) / 2, 1, scale=30.0, **settings)
@@ -166,6 +167,7 @@ def test_python_gives_the_flow_in_its_own_units() -> None:
     assert isinstance(fit.warnings, list)
 
 
+@pytest.mark.slow
 def test_an_annealed_start_fits_too() -> None:
     settings: dict[str, Any] = {k: int(v) for k, v in TINY.items()} | {"annealing": 3}
     fit = jn.fit_log_density(lambda x: -0.5 * jnp.sum(x**2), 2, start="annealed", **settings)

@@ -51,6 +51,7 @@ def blocks(n: int) -> list[np.ndarray]:
     return [np.full((2, 1), float(i)) for i in range(n)]
 
 
+@pytest.mark.slow
 def test_results_come_in_order_and_errors_as_they_are() -> None:
     here = np.concatenate(list(mapped(Double.work, Double(), blocks(9))))
     with closing(mapped(Double.work, Double(), blocks(9), 2)) as results:

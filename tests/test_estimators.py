@@ -160,6 +160,7 @@ def test_bad_options_are_value_errors() -> None:
             AnomalyDetector(GaussianMixture(), alpha=alpha).fit(ROWS)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_grid_search_prefers_the_better_density() -> None:
     """Heavier training wins: one epoch leaves a standardised Gaussian, forty find the two modes."""
     rng = np.random.default_rng(2)
@@ -211,6 +212,7 @@ def false_alarms(rows: np.ndarray, n_fit: int, seed: int, **options: Any) -> flo
     return float(np.mean(detector.predict(rows[order[n_fit:]]) == -1))
 
 
+@pytest.mark.slow
 def test_false_alarms_on_benign_tumours() -> None:
     """357 benign cases, 250 to fit (39 calibrate), 107 held out, 60 splits.
 

@@ -156,6 +156,7 @@ def test_contributions_sum_to_the_score(pooled: AnomalyDetector) -> None:
     assert found.contributions[5].argmin() == 1
 
 
+@pytest.mark.slow
 def test_a_pooled_detector_pickles_and_scores_rows_one_by_one(pooled: AnomalyDetector) -> None:
     new = rows(40, 2)
     together = pooled.score_samples(new)

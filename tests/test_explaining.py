@@ -79,6 +79,7 @@ def test_contributions_sum_to_what_score_and_detect_write(run: Run, place: Path)
     assert notes == []
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_its_table(run: Run, place: Path) -> None:
     explainer = Explainer(run, 0.1)
     rows = run.held_out()[1][:30].copy()
@@ -93,6 +94,7 @@ def test_a_row_does_not_depend_on_its_table(run: Run, place: Path) -> None:
     assert not run.conformal.flags(run.density.log_prob(fixed)[0], 0.1).any()
 
 
+@pytest.mark.slow
 def test_an_array_has_no_words(run: Run, place: Path) -> None:
     notes: list[str] = []
     explain_table(run, place / "odd.parquet", place / "why.npy", notes.append, 0.2)

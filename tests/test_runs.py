@@ -99,6 +99,7 @@ def newest(folder: Path) -> int:
     return max((int(p.name) for p in folder.glob("checkpoints/*") if p.name.isdigit()), default=-1)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_then_resume(table: Path, tmp_path: Path) -> None:
     """Killed while compiling, while training and while a checkpoint is written."""
     settings: dict[str, Any] = {**LONG, "epochs": 400, "chunk": 10, "learning_rate": 1e-3}
@@ -191,7 +192,7 @@ def test_a_score_does_not_depend_on_the_order_or_number_of_rows(
     )
 
 
-@pytest.mark.parametrize("size", [1, 100, 1023, 1024, 1025])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 100, 1023, 1024, 1025])
 def test_a_score_does_not_depend_on_the_chunks_of_the_source(
     size: int, fitted: Any, tmp_path: Path
 ) -> None:

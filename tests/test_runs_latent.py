@@ -227,6 +227,7 @@ def test_every_posterior_trains(table: Path, tmp_path: Path, posterior: str) -> 
     assert open_run(run.folder).latent.codes(np.full((2, 6), np.nan)).shape[0] == 2
 
 
+@pytest.mark.slow
 def test_grey_levels_become_bits(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 17, (120, 4, 4)).astype(np.uint8)
     images[:, 0, 0] = 0  # a pixel that never varies in training

@@ -233,6 +233,7 @@ def test_a_convolution_is_stepped_and_gives_the_looped_result(
     assert not chosen
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_same_result() -> None:
     code = """
 import jax, numpy as np

@@ -45,6 +45,7 @@ def table() -> list[Discriminator]:
     return [between(mean, scale) for mean, scale in PAIRS]
 
 
+@pytest.mark.slow
 def test_jensen_shannon_of_the_five_pairs(table: list[Discriminator]) -> None:
     """Nine figures at 3 errors each: a false alarm once in 40 seeds; the seed is fixed."""
     for found, truth in zip(table, BALANCED, strict=True):
@@ -90,6 +91,7 @@ def test_a_density_is_recovered_from_a_known_one(table: list[Discriminator]) -> 
     assert np.abs(found - norm.logpdf(x)).mean() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "calibration"), [(1, "platt"), (2, "platt"), (1, "none")])
 def test_the_ratio_is_unbiased_with_four_times_as_many_rows_of_one(
     dim: int, calibration: str

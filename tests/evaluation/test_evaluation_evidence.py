@@ -208,6 +208,7 @@ def correct_or_flagged(n_models: int, sizes: list[tuple[int, int, float]]) -> in
     return count
 
 
+@pytest.mark.slow
 def test_fresh_models_are_right_or_flagged() -> None:
     """With a true rate of 99%, 17 or fewer of 20 have probability 0.1%."""
     assert correct_or_flagged(20, [(2, 1, 0.7), (4, 2, 1.0), (3, 3, 0.5)]) >= 18

@@ -38,6 +38,7 @@ def against_gaussian() -> TwoSample:
     return two_sample(*real("breast-cancer"))
 
 
+@pytest.mark.slow
 def test_two_halves_of_a_real_table_are_not_told_apart() -> None:
     """One exact p-value at 5%: a false alarm once in 20 seeds; the seed is fixed."""
     table, _ = real("breast-cancer")
@@ -84,6 +85,7 @@ def test_the_dictionary_is_the_contracts(against_gaussian: TwoSample) -> None:
     assert ratios == sorted(ratios, reverse=True)
 
 
+@pytest.mark.slow
 def test_right_columns_with_a_wrong_correlation_are_explained() -> None:
     """JSD of N(0, C) with ρ = 0.8 from N(0, I) by Monte Carlo of the true ratio: 0.1337."""
     rng = np.random.default_rng(2)
@@ -156,6 +158,7 @@ def test_a_constant_that_differs_tells_the_tables_apart() -> None:
         two_sample(a[["k"]], b[["k"]])
 
 
+@pytest.mark.slow
 def test_copied_and_repeated_rows_do_not_leak() -> None:
     """B repeats 60 rows five times: were copies split up, the test would call equal laws different.
 
@@ -260,6 +263,7 @@ def null_p_value(seed: int, n: int) -> float:
     return two_sample(a, b, random_state=seed, trees=50).p_value
 
 
+@pytest.mark.slow
 def test_the_level_is_kept_on_equal_laws() -> None:
     """Of 8 exact p-values at 5%, four or more would be a false alarm of 0.04%."""
     assert sum(null_p_value(seed, 60) <= 0.05 for seed in range(8)) < 4

@@ -56,6 +56,7 @@ def exact(arrays: Any) -> Any:
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a), float), arrays)
 
 
+@pytest.mark.slow
 def test_products_give_the_extremes_of_the_dense_jacobian(gan):
     losses, arrays = gan
     players = exact(arrays)

@@ -81,6 +81,7 @@ def test_robust_logistic_is_stable_and_its_largest_step_is_the_formula():
     assert plain.verdict == ("stable" if edge > 0.02 else "unstable")
 
 
+@pytest.mark.slow
 def test_the_penalty_damps_the_gaussian_gan():
     """Stable without one already, by the discriminator's own curvature; but it turns far longer."""
     bare, damped = (stability(gaussian_gan(gamma=g), starts=2) for g in (0.0, 1.0))

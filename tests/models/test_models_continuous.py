@@ -84,6 +84,7 @@ def test_probes_estimate_the_trace_with_their_error():
     assert dataclasses.replace(ode, probes=0).log_det_error(x) == 0
 
 
+@pytest.mark.slow
 def test_the_gradient_through_the_equation_is_the_finite_difference():
     with jax.enable_x64(True):
         flow = randomise(ContinuousFlow(key(), 2, hidden=(5,), tolerance=1e-9), 0.5)

@@ -36,6 +36,7 @@ def test_any_table_has_a_density(architecture, dim, levels):
     assert model.sample(jax.random.key(1)).shape == (dim + len(levels),)
 
 
+@pytest.mark.slow
 def test_reverse_kl_finds_a_density_that_the_flow_can_hold():
     """The target is itself planar: KL(q‖p) falls to 0, and log Z = 0 is known."""
     with jax.enable_x64(True):

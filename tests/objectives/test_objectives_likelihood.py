@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.stats import kstest
 
 from conftest import FLOWS, randomise
@@ -80,6 +81,7 @@ def test_the_gradient_is_the_finite_difference():
         assert abs(float(difference - slope)) < 1e-6 * (1 + abs(float(slope)))
 
 
+@pytest.mark.slow
 def test_dropout_is_of_each_row_and_of_the_key_and_trains_every_weight():
     model, x = flow("SplineAutoregressive"), jnp.ones((5, 2))
     whole, loss = NegativeLogProb(), NegativeLogProb(dropout=0.5)

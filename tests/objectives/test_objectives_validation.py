@@ -95,6 +95,7 @@ def test_it_does_not_trust_a_discriminator_that_knows_the_training_rows() -> Non
     assert abs(found) < 0.02
 
 
+@pytest.mark.slow
 def test_it_repeats_with_its_key_and_takes_packs_and_few_rows() -> None:
     assert estimate(1.0, 200) == estimate(1.0, 200)
     assert abs(estimate(1.0, 200, packing=3)[0] - estimate(1.0, 200)[0]) < 0.1

@@ -120,6 +120,7 @@ def test_dynamic_binarisation_of_the_loss() -> None:
     assert abs(drawn.mean() - losses(still, grey).mean()) > 3 * error  # not the mean image
 
 
+@pytest.mark.slow
 def test_a_learned_scale_finds_probabilistic_principal_components() -> None:
     """σ² = the mean of the discarded eigenvalues; W Wᵀ = U (Λ - σ²) Uᵀ (Tipping & Bishop 1999).
 

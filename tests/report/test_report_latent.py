@@ -228,6 +228,7 @@ class TestScores:
         # false alarms: 1 in 1,000; without the gaps in the samples p is below 1e-20
         assert stats.kstest(found["pit"], "uniform").pvalue > 1e-3
 
+    @pytest.mark.slow
     def test_bits_are_compared_with_independent_bits(self, images: Run) -> None:
         content = latent_content(images, Asked(None, None, None, print))
         baseline = content.baseline or {}
@@ -289,6 +290,7 @@ class TestContent:
         assert "Pareto k-hat" in page.words
         assert "nan" not in page.words.lower().replace("finance", "")
 
+    @pytest.mark.slow
     def test_images_are_shown_as_images(self, images: Run) -> None:
         content = latent_content(images, Asked(None, None, None, print))
         assert content.hidden is not None
@@ -304,6 +306,7 @@ class TestContent:
         assert "Grey levels are made bits" in words
         assert "Data beside samples" not in words
 
+    @pytest.mark.slow
     def test_fresh_rows_with_impossible_values_and_anomalies(
         self, folder: Path, run: Run, tmp_path: Path
     ) -> None:

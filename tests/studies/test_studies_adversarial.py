@@ -31,8 +31,8 @@ def failed(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **option
     return {claim.id for claim in book.claims if not claim.holds}
 
 
-QUICK = [weighted_gan, dual_gan, density_ratio]
-SLOW = [gan_optimum, discriminator_jsd, swiss_roll_gan]
+QUICK = [weighted_gan, dual_gan]
+SLOW = [gan_optimum, discriminator_jsd, swiss_roll_gan, density_ratio]
 name_of = lambda study: study.__name__.rpartition(".")[2]  # noqa: E731
 
 

@@ -32,13 +32,15 @@ def failed(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **option
 STUDIES = [robust_logistic, dirac_gan, rock_paper_scissors]
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "study", [robust_logistic, rock_paper_scissors], ids=lambda s: s.__name__.rpartition(".")[2]
+)
 def test_every_claim_holds(study, tmp_path, monkeypatch):
     assert failed(study, tmp_path, monkeypatch) == set()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("study", STUDIES, ids=lambda s: s.__name__.rpartition(".")[2])
 def test_every_claim_holds_for_other_seeds(study, seed, tmp_path, monkeypatch):
     assert failed(study, tmp_path, monkeypatch, seed=seed) == set()
@@ -122,7 +124,11 @@ class Ascending(builtin.DiracGAN):
     ("game", "seen"),
     [
         (WholePenalty, {"velocity", "eigenvalues-0.3", "eigenvalues-3", "radii-1.5"}),
-        (DecayOfAll, {"velocity", "eigenvalues-0.3", "eigenvalues-1.5"}),
+        pytest.param(
+            DecayOfAll,
+            {"velocity", "eigenvalues-0.3", "eigenvalues-1.5"},
+            marks=pytest.mark.slow,
+        ),
         (Ascending, {"velocity", "eigenvalues-0", "verdict-0", "conserved"}),
     ],
 )

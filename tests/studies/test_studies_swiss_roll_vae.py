@@ -45,6 +45,7 @@ def test_every_claim_holds(seed, tmp_path, monkeypatch):
     assert failed(book) == set()
 
 
+@pytest.mark.slow
 def test_training_in_pieces_is_training_at_once(model):
     init = autoencoders.DocumentInit(1, swiss_roll_vae.SCALE)
     arguments = swiss_roll_vae.LOSS, TOY.sample(0, 2000), [8, 20], swiss_roll_vae.OPTIMISATION, 0

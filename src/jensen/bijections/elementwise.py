@@ -117,8 +117,7 @@ class SplineTransformer(Transformer):
 
     def apply(self, params: Array, u: Array) -> tuple[Array, Array]:
         """Return the spline at u and the log of its slope."""
-        inside = jnp.abs(u) < self.bound
-        safe = jnp.where(inside, u, 0.0)
+        inside, safe = self._within(u)
         u0, w, v0, h, d0, d1 = self._bin(params, safe, by_height=False)
         xi, s = _unit((safe - u0) / w), h / w
         v = v0 + h * xi * (s * xi + d0 * (1 - xi)) / (s + (d1 + d0 - 2 * s) * xi * (1 - xi))
@@ -127,13 +126,22 @@ class SplineTransformer(Transformer):
 
     def invert(self, params: Array, v: Array) -> tuple[Array, Array]:
         """Return the u with spline(u) = v and minus the log of the slope there."""
-        inside = jnp.abs(v) < self.bound
-        safe = jnp.where(inside, v, 0.0)
+        inside, safe = self._within(v)
         u0, w, v0, h, d0, d1 = self._bin(params, safe, by_height=True)
         s = h / w
         xi, rest = _root(_unit((safe - v0) / h), s, d0, d1)
         log_slope = _log_slope(xi, rest, s, d0, d1)
         return jnp.where(inside, u0 + w * xi, v), jnp.where(inside, -log_slope, 0.0)
+
+    def _within(self, value: Array) -> tuple[Array, Array]:
+        """Return whether |value| < B, and the value there, the nearer end elsewhere.
+
+        The ends, where the slope is 1, and not some number within: a compiler may compute a value
+        twice and round it differently, so that one part of a program finds it inside and another
+        outside. At the ends both have the same answer.
+        """
+        inside = jnp.abs(value) < self.bound
+        return inside, jnp.where(inside, value, jnp.copysign(self.bound, value))
 
     def params_through(self, u: np.ndarray, v: np.ndarray, slopes: np.ndarray) -> np.ndarray:
         """Return raw parameters `(…, 3K - 1)` of the spline through given knots, float64.
