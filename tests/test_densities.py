@@ -65,6 +65,7 @@ def test_log_z_is_right_within_its_error(folder: Path) -> None:
     assert figures["trusted"]
 
 
+@pytest.mark.slow
 def test_resumed_is_the_same_bytes(density: str, folder: Path, tmp_path: Path) -> None:
     fit_density_run(density, tmp_path / "again", settings=TINY, seed=3)
     weights = [p / "model.safetensors" for p in (folder, tmp_path / "again")]

@@ -48,6 +48,7 @@ def conforms(estimator: Any) -> None:
     assert bad == []
 
 
+@pytest.mark.slow
 def test_flow_density_conforms() -> None:
     conforms(FlowDensity(**TINY))
 
@@ -133,6 +134,7 @@ def test_frames_score_as_arrays(fitted: FlowDensity) -> None:
         density.score_samples(pd.DataFrame(ROWS, columns=list("abd")))
 
 
+@pytest.mark.slow
 def test_columns_of_text_are_categories() -> None:
     colour = np.random.default_rng(1).choice(["blue", "red"], 200, p=[0.9, 0.1])
     frame = pd.DataFrame({"a": ROWS[:, 0], "colour": colour})

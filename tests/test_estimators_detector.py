@@ -193,6 +193,7 @@ def test_tables_with_categories_are_explained_too() -> None:
     assert "size" in found.sentences()[0] or "colour" in found.sentences()[0]
 
 
+@pytest.mark.slow
 def test_permuted_names_of_a_category_change_no_score() -> None:
     rng = np.random.default_rng(1)
     code = rng.integers(0, 3, 150)

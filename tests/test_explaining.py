@@ -112,6 +112,7 @@ def test_an_alpha_out_of_reach_is_refused(run: Run, place: Path) -> None:
     assert not (place / "no.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_command(
     run: Run,
     place: Path,

@@ -61,6 +61,7 @@ def test_a_finished_run_is_read_back_and_not_repeated(table: Path, whole: Run) -
     assert again.spec["steps"] == whole.spec["steps"]
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_was_trained(table: Path, tmp_path: Path) -> None:
     run = fit_run(table, tmp_path / "run", settings={**TINY, "members": 2, "tails": "student-t"})
     read = open_run(tmp_path / "run")

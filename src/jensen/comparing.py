@@ -49,9 +49,11 @@ ORACLE = "training rows"
 """What samples are compared with: real rows that are no test rows."""
 ROWS = 20_000
 """Rows of a table that are looked at."""
-STEPS, FEWEST_STEPS, WIDE = 2400, 1000, 10
-"""Steps of a network at most, where no number of epochs is asked for. A flow's step costs nearly
-as its columns do: of more than `WIDE`, its steps are as many times fewer, not below the second."""
+STEPS, FEWEST_STEPS = 2400, 300
+"""Steps of a network at most, where no number of epochs is asked for."""
+WIDE = {"flow": 10, "vae": 40, "iwae": 40, "gan": 40}
+"""Columns from which a step costs as its columns do: of twice as many, a network makes half the
+steps, but not fewer than `FEWEST_STEPS`."""
 
 _SEEN_ROWS = 2000  # test rows that MMD and coverage look at
 _NEIGHBOUR = 5
@@ -240,7 +242,7 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
-    wide = max(len(schema.columns) / WIDE, 1) if name == "flow" else 1
+    wide = max(len(schema.columns) / WIDE[name], 1)
     most = max(round(STEPS / wide), min(STEPS, FEWEST_STEPS))
     recipe, cut = _cut(recipe, split, most) if start.training.epochs is None else (recipe, False)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)

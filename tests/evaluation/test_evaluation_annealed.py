@@ -50,6 +50,7 @@ def test_agrees_with_exact_log_p_where_a_bad_q_fails(
     assert (found.kind, found.k) == ("ais", 32)
 
 
+@pytest.mark.slow
 def test_starting_from_the_prior_agrees_too(bad: LinearModel, rows: np.ndarray) -> None:
     z = off(bad, rows, annealed(bad.model, rows, 32, 300, start="prior"))
     assert np.sum(np.abs(z) < 3) >= 9

@@ -61,6 +61,7 @@ def amortised_elbo(made: LinearModel, rows: np.ndarray) -> np.ndarray:
     return made.log_prob(rows) - kl
 
 
+@pytest.mark.slow
 def test_best_elbo_is_that_of_the_best_diagonal_gaussian(
     made: LinearModel, rows: np.ndarray, gaps: Gaps
 ) -> None:

@@ -50,6 +50,7 @@ def test_two_halves_of_a_real_table_are_not_told_apart() -> None:
     assert str(f"{found.detectable:.2g}") in found.lines()[2]
 
 
+@pytest.mark.slow
 def test_a_real_table_against_its_gaussian_says_where(against_gaussian: TwoSample) -> None:
     """`area error` is skewed (the largest is 40 times the median): no Gaussian is like it."""
     found = against_gaussian
@@ -111,6 +112,7 @@ def test_right_columns_with_a_wrong_correlation_are_explained() -> None:
     assert "x0 with x1" in said
 
 
+@pytest.mark.slow
 def test_mixed_tables_by_name_in_any_order_and_size(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
 

@@ -274,6 +274,7 @@ def small_gan() -> tuple[Any, tuple]:
     return losses, jax.tree.unflatten(shape, moved)
 
 
+@pytest.mark.slow
 def test_a_gan_by_products_and_densely():
     losses, players = small_gan()
     velocity, x = flatten(losses, players)

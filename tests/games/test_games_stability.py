@@ -70,6 +70,7 @@ def test_the_bilinear_game_has_the_known_radii():
     assert found.rules["alternating"].largest_stable_step == 0
 
 
+@pytest.mark.slow
 def test_robust_logistic_is_stable_and_its_largest_step_is_the_formula():
     found = stability(robust_logistic(rows=12, columns=4), starts=2)
     assert found.continuous == "stable"

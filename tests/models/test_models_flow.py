@@ -179,6 +179,7 @@ def test_student_t_base_is_scipys():
     assert all(stats.kstest(u[:, d], "uniform").pvalue > laws.ALARM / 3 for d in range(3))
 
 
+@pytest.mark.slow
 def test_student_t_base_starts_near_the_normal_with_heavier_tails():
     made, normal = StudentTBase(1), NormalBase(1)
     assert float(1 + jax.nn.softplus(made.raw_df[0])) == pytest.approx(30, abs=1e-4)

@@ -53,6 +53,7 @@ def test_it_is_near_the_divergence_and_not_above_it(m: float, exact: float) -> N
     assert found <= np.log(2.0)
 
 
+@pytest.mark.slow
 def test_it_sees_how_two_of_many_columns_go_together() -> None:
     """Margins agree, the correlation of one pair does not: 0.9 against independence."""
     rng, dim = np.random.default_rng(0), 12

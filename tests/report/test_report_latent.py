@@ -137,6 +137,7 @@ class TestHiddenCells:
         sure = compared("c", np.zeros(9), np.zeros(9), 0.0, number=False)
         assert math.isnan(sure.gain)  # nothing to gain
 
+    @pytest.mark.slow
     def test_the_interval_covers(self) -> None:
         # errors of sd 1 and 2: the gain is 1 - 1/4. 200 tables of 60 cells; the stated 95% may be
         # down to 0.87 (bootstrap of a ratio, and 5 binomial standard errors of 0.015)
@@ -325,6 +326,7 @@ class TestContent:
         with pytest.raises(InputError, match="alpha"):
             latent_content(run, dataclasses.replace(asked, alpha=1e-6))
 
+    @pytest.mark.slow
     def test_the_command_writes_the_page(self, folder: Path, tmp_path: Path) -> None:
         assert {"vae", "iwae"} <= set(PAGES)
         copy = open_run(shutil.copytree(folder / "table", tmp_path / "run"))

@@ -33,6 +33,7 @@ def test_every_claim_holds(seed, tmp_path, monkeypatch):
     assert failed(book) == set()
 
 
+@pytest.mark.slow
 def test_the_known_models_hold(book):
     known, random = amortization_gap.linear(0)
     amortization_gap._complete_data(book, known, random)

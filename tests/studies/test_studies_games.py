@@ -129,7 +129,11 @@ class Ascending(builtin.DiracGAN):
             {"velocity", "eigenvalues-0.3", "eigenvalues-1.5"},
             marks=pytest.mark.slow,
         ),
-        (Ascending, {"velocity", "eigenvalues-0", "verdict-0", "conserved"}),
+        pytest.param(
+            Ascending,
+            {"velocity", "eigenvalues-0", "verdict-0", "conserved"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_dirac_gan_sees(game, seen, tmp_path, monkeypatch):

@@ -128,6 +128,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bound_terms, "REPEATS", 4000)
 
 
+@pytest.mark.slow
 def test_without_mnist_it_says_so_and_holds_on_digits(small, tmp_path):
     book = Notebook(tmp_path, quick=True)
     mnist_vae.study(book)
