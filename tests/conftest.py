@@ -40,6 +40,8 @@ jax.config.update(
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+gc.set_threshold(100_000, 20, 20)  # tracing makes many objects, and few of them in circles
+jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads where an operation is from
 jax.devices()  # from here on XLA's flags are those of this process, whatever a command asks for
 
 from jensen.bijections import (  # noqa: E402
@@ -225,7 +227,7 @@ BIJECTIONS: dict[str, Case] = {
     "Continuous-context": Case(continuous, 2, 2, tolerance=1e-8, scale=0.06),
 }
 """Each exported bijection, in each of its forms."""
-HEAVY = {"Continuous-context"}
+HEAVY = {"Continuous-context", "ContinuousFlow-context"}
 """Rows whose programs take ten seconds each to compile: the everyday tests ask them less."""
 
 

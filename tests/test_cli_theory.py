@@ -213,6 +213,7 @@ def test_a_folder_does_not_hide_a_game(tmp_path, cli, monkeypatch):
     assert cli("stability", "bilinear")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_large_game_is_examined_by_its_extremes(cli):
     code, out, _ = cli("stability", "bilinear", "--set", "dim=90", "--json")
     found = document(out)

@@ -181,6 +181,7 @@ def test_a_new_value_in_a_constant_column_is_flagged_and_ranked() -> None:
     assert found.contributions[1].argmin() == 3
 
 
+@pytest.mark.slow
 def test_tables_with_categories_are_explained_too() -> None:
     rng = np.random.default_rng(0)
     colour = np.where(rng.random(200) < 0.5, "red", "blue")

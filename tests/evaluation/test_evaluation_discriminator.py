@@ -56,6 +56,7 @@ def test_jensen_shannon_of_the_five_pairs(table: list[Discriminator]) -> None:
         assert within(found.jensen_shannon(0.25), truth)
 
 
+@pytest.mark.slow
 def test_other_divergences_are_bounded_from_below(table: list[Discriminator]) -> None:
     """N(0,1) from N(1,1); χ² has a heavy tail here, so the bound is watched from above alone."""
     found = table[1]

@@ -65,6 +65,7 @@ def test_a_real_table_against_its_gaussian_says_where(against_gaussian: TwoSampl
     assert "area error" in said
 
 
+@pytest.mark.slow
 def test_a_small_table_against_its_gaussian() -> None:
     found = two_sample(*real("wine"))
     assert found.p_value <= 0.005

@@ -88,6 +88,7 @@ def test_radii_without_matrices_are_those_with(gan, monkeypatch):
     assert free.continuous == whole.continuous
 
 
+@pytest.mark.slow
 def test_the_share_that_turns(gan):
     losses, arrays = gan
     share, error = turning_share(losses, exact(arrays))

@@ -110,6 +110,7 @@ def table_density(flow: Flow, rows: np.ndarray) -> tuple[TableDensity, np.ndarra
     return TableDensity(members, fit_preprocess(schema, matrix)), matrix
 
 
+@pytest.mark.slow
 def test_a_rows_score_does_not_depend_on_the_rows_scored_with_it():
     """Each row's steps are its own, though a block is solved in one loop."""
     flow = randomise(ContinuousFlow(key(), 2, hidden=(16, 16), tolerance=1e-4), 0.5)

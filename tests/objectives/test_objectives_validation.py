@@ -81,6 +81,7 @@ def test_a_row_is_not_judged_by_a_fit_that_has_seen_it() -> None:
     assert (before[100:] != after[100:]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_it_does_not_trust_a_discriminator_that_knows_the_training_rows() -> None:
     """A logit that is large on training rows alone changes nothing."""
 

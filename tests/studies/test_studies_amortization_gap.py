@@ -66,6 +66,7 @@ def test_the_identity_sees_a_missing_entropy(book, monkeypatch):
     assert {"complete-data", "posterior-attains"} <= failed(book)
 
 
+@pytest.mark.slow
 def test_gaps_of_the_wrong_sign_are_seen(book, monkeypatch):
     right = amortization_gap.decompose
 

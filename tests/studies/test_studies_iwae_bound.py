@@ -23,6 +23,7 @@ def failed(book: Notebook) -> set[str]:
     return {claim.id for claim in book.claims if not claim.holds}
 
 
+@pytest.mark.slow
 def test_the_known_models_hold(book, monkeypatch):
     monkeypatch.setattr(iwae_bound, "PARTICLES", (1, 4, 16, 64, 256))
     with jax.enable_x64(True):
