@@ -18,15 +18,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jensen._xla import compile_quickly
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-if (0, 7) <= tuple(int(part) for part in version("jaxlib").split(".")[:2]) <= (0, 10):
-    # this jaxlib knows these flags; with XLA_FLAGS= the tests run with XLA as users have it
-    quick = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
-    os.environ.setdefault("XLA_FLAGS", quick)
+if "XLA_FLAGS" not in os.environ:  # with `XLA_FLAGS=` the tests run with XLA as users have it
+    compile_quickly(level=0)
 
 import equinox as eqx
 import jax

@@ -24,7 +24,9 @@ from jensen.data.preprocess import fit_preprocess
 from jensen.data.schema import read
 from jensen.data.source import open_table
 from jensen.data.split import split_rows
+from jensen.engine.config import Training
 from jensen.evaluation.baselines import BASELINES, kernel_mixture, mixture_density
+from jensen.fitting.recipe import Recipe
 from jensen.models.mixture import MixtureRows
 from jensen.report.compared import comparison_rows
 
@@ -250,6 +252,16 @@ def test_large_tables_are_cut_and_it_says_so(monkeypatch):
     assert not any("rows, drawn" in note for note in same.notes)
     with pytest.raises(InputError, match="at least 3"):
         compare(gaussian_rows(400), most_rows=2)
+
+
+def test_steps_are_cut_to_as_many_as_are_told():
+    split = split_rows(20_000, 0, calibrate=True)
+    per_epoch = -(-len(split.train) // 256)
+    short, cut = comparing._cut(Recipe(training=Training()), split, 1000)
+    assert cut
+    assert 1000 - per_epoch < short.training.most_steps(per_epoch) <= 1000
+    few = Recipe(training=Training(epochs=2))
+    assert comparing._cut(few, split, 1000) == (few, False)
 
 
 @pytest.mark.slow

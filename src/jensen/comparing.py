@@ -44,16 +44,16 @@ from jensen.fitting.judge import as_in_table
 from jensen.fitting.recipe import Recipe
 from jensen.parallel import apart, processors
 
-NETWORKS = ("flow", "vae", "iwae", "gan")
+WIDE = {"flow": 10, "vae": 40, "iwae": 40, "gan": 40}
+"""Columns from which a network's step costs as its columns do."""
+NETWORKS = tuple(WIDE)
 ORACLE = "training rows"
 """What samples are compared with: real rows that are no test rows."""
 ROWS = 20_000
 """Rows of a table that are looked at."""
 STEPS, FEWEST_STEPS = 2400, 300
-"""Steps of a network at most, where no number of epochs is asked for."""
-WIDE = {"flow": 10, "vae": 40, "iwae": 40, "gan": 40}
-"""Columns from which a step costs as its columns do: of twice as many, a network makes half the
-steps, but not fewer than `FEWEST_STEPS`."""
+"""Steps of a network at most, where no number of epochs is asked for: of up to as many columns as
+are `WIDE`, and in any case."""
 
 _SEEN_ROWS = 2000  # test rows that MMD and coverage look at
 _NEIGHBOUR = 5
@@ -242,14 +242,23 @@ def _network(setting: Setting, name: str) -> tuple[Any, str]:
     schema = family.columns(setting.schema, start)
     recipe = family.chosen_for(start, schema, len(split.train))
     family.check(schema, matrix, recipe, split)
-    wide = max(len(schema.columns) / WIDE[name], 1)
-    most = max(round(STEPS / wide), min(STEPS, FEWEST_STEPS))
+    most = most_steps(name, len(schema.columns))
     recipe, cut = _cut(recipe, split, most) if start.training.epochs is None else (recipe, False)
     model, result = family.fit(schema, matrix, recipe, seed=setting.seed, split=split)
     ended = "steps of a comparison used up" if cut else "epochs used up"
     ended = "stopped by validation" if result.stopped_early else ended
     density = model if isinstance(model, TableGAN) else model.density
     return density, f"{result.steps:,} steps, {ended}"
+
+
+def most_steps(name: str, n_columns: int) -> int:
+    """Return how many steps a network makes at most: half of them for twice the columns.
+
+    Example:
+        >>> [most_steps("flow", n) for n in (6, 20, 2000)]
+        [2400, 1200, 300]
+    """
+    return max(round(STEPS * min(WIDE[name] / n_columns, 1.0)), min(STEPS, FEWEST_STEPS))
 
 
 def _cut(recipe: Recipe, split: Split, steps: int) -> tuple[Recipe, bool]:

@@ -109,6 +109,16 @@ class TestSpline:
         assert (v[outside] == u[outside]).all()
         assert (np.asarray(log_slope)[outside] == 0).all()
 
+    def test_both_answers_at_an_end_agree(self):
+        """A program may find a value inside in one of its parts and outside in another."""
+        u = np.float32([-9.0, -4.0, 4.0, 9.0])
+        inside, safe = self.spline._within(jax.numpy.asarray(u))
+        assert not inside.any()
+        assert (safe == np.sign(u) * 4).all()
+        u0, w, *_, d0, d1 = self.spline._bin(np.tile(self.params(5), (4, 1)), safe, by_height=False)
+        slope = np.where((safe - u0) / w < 0.5, d0, d1)
+        np.testing.assert_array_equal(slope, 1.0)
+
     def test_gradient_at_a_knot_is_the_slope_there(self):
         # zero parameters: the identity, with knots at -4 + 8 k / 6; a clip at a tie halves it
         knots = np.float32(-4 + 8 * np.arange(7) / 6)

@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -291,9 +292,18 @@ def _weight_blocks(
 
 @eqx.filter_jit
 def _log_weights(model: Latent, keys: Key, x: Array, b: Array | np.uint32) -> Array:
-    """Return the log-weights `(R, PARTICLES)` of particle block b of the rows x `(R, D)`."""
-    keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, b)
-    return jax.vmap(lambda key, row: model.log_weights(key, row, PARTICLES))(keys, x)
+    """Return the log-weights `(R, PARTICLES)` of particle block b of the rows x `(R, D)`.
+
+    On a processor row by row: in one program over all of them the last bits of a few rows in a
+    thousand depend on where in the block they stand.
+    """
+
+    def of_row(given: tuple[Key, Array]) -> Array:
+        key, row = given
+        return model.log_weights(jax.random.fold_in(key, b), row, PARTICLES)
+
+    one_by_one, at_once = partial(jax.lax.map, of_row), jax.vmap(of_row)
+    return jax.lax.platform_dependent((keys, x), cpu=one_by_one, default=at_once)
 
 
 def rows_at_once(model: Latent, dim: int) -> int:
