@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 from jensen.engine import state as st
 from jensen.engine.config import Optimisation
+from jensen.engine.vectors import packed
 
 ROWS = jnp.asarray(np.random.default_rng(0).normal(3.0, 1.0, size=(8, 2)), jnp.float32)
 
@@ -24,12 +24,12 @@ def _path(optimisation: Optimisation, steps: int) -> list[st.Member]:
     """Return the state before each of the first steps, and after the last."""
     keys = st.member_keys(0, 1)
     players = st.initial_players(lambda key: (jnp.zeros(2),), keys)
-    arrays, static = eqx.partition(players, eqx.is_inexact_array)
-    states = [st.initial_members(arrays, optimisation)]
+    vectors, whole = packed(players)
+    states = [st.initial_members(vectors, optimisation)]
     for i in range(steps):
         fixed = (ROWS, keys, jnp.asarray(i), jnp.asarray(i + 1))
         copy = jax.tree.map(jnp.copy, states[-1])
-        states.append(st.advance((*fixed, static, _objective, optimisation), copy))
+        states.append(st.advance((*fixed, whole, _objective, optimisation), copy))
     return states
 
 
@@ -98,9 +98,9 @@ def test_one_member_equals_the_first_of_two() -> None:
     for members in (1, 2):
         keys = st.member_keys(0, members)
         players = st.initial_players(lambda key: (jax.random.normal(key, (2,)),), keys)
-        arrays, static = eqx.partition(players, eqx.is_inexact_array)
-        state = st.initial_members(arrays, optimisation)
+        vectors, whole = packed(players)
+        state = st.initial_members(vectors, optimisation)
         fixed = (ROWS, keys, jnp.asarray(0), jnp.asarray(5))
-        state = st.advance((*fixed, static, _objective, optimisation), state)
+        state = st.advance((*fixed, whole, _objective, optimisation), state)
         results.append(np.asarray(state.weights.players[0][0]))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)

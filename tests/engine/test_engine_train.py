@@ -20,6 +20,7 @@ from jensen.engine import state as st
 from jensen.engine.checkpoint import Checkpoints
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.run import Game, train
+from jensen.engine.vectors import packed
 from jensen.games.rules import RULES
 
 
@@ -142,14 +143,13 @@ def test_members_are_separate_runs() -> None:
     arrays = st.initial_players(_init, keys)
     for m in range(3):
         one = jax.tree.map(lambda a, m=m: a[m : m + 1], arrays)
-        state = st.initial_members(one, _training().optimisation)
-        # the players are plain arrays: their static part is empty
-        static = jax.tree.map(lambda a: None, jax.tree.map(lambda a: a[0], arrays))
+        vectors, whole = packed(one)
+        state = st.initial_members(vectors, _training().optimisation)
         steps = 5 * st.steps_per_epoch(70, 16)
         fixed = (jnp.asarray(ROWS), keys[m : m + 1], jnp.asarray(0), jnp.asarray(steps))
-        state = st.advance((*fixed, static, _objective, _training().optimisation), state)
+        state = st.advance((*fixed, whole, _objective, _training().optimisation), state)
         np.testing.assert_allclose(
-            np.asarray(state.weights.players[0].at[0]),
+            np.asarray(whole.stacked(state.weights.players)[0].at[0]),
             np.asarray(together.players[0].at[m]),
             rtol=1e-5,  # 25 float32 steps of a contraction: a few ulp each
         )

@@ -31,6 +31,7 @@ from jensen.engine.config import Training
 from jensen.engine.devices import replicate
 from jensen.engine.interrupt import deferred_interrupt
 from jensen.engine.progress import Report, silent
+from jensen.engine.vectors import Whole, packed
 
 Watch = Callable[[int, tuple[Any, ...]], None]
 """`watch(step, players)`: shown the averaged weights at evaluation 0, 1, 2, 4, 8, …"""
@@ -108,37 +109,22 @@ def train(
     if st.n_rows(data) < 1:
         raise InputError("no rows to train on")
     keys = replicate(st.member_keys(seed, members))
-    players = st.initial_players(game.init, keys)
-    arrays, rest = eqx.partition(players, eqx.is_inexact_array)
-    static = jax.tree.map(_of_all, rest)
-    run = _Run(game, static, replicate(_on_device(data)), keys, training)
+    vectors, whole = packed(st.initial_players(game.init, keys))
+    run = _Run(game, whole, replicate(_on_device(data)), keys, training)
     run.watch = watch
     run.validation = None if validation is None else replicate(_on_device(validation))
-    state, step, rows = st.initial_members(arrays, training.optimisation), 0, []
+    state, step, rows = st.initial_members(vectors, training.optimisation), 0, []
     if checkpoints is not None and checkpoints.latest() is not None:
         step, state, rows = checkpoints.restore(state)
     state = replicate(state)
     final, step, rows = run.loop(state, step, rows, checkpoints, report)
     return Result(
-        players=eqx.combine(final.best.average, rest),
+        players=whole.stacked(final.best.average),
         losses=np.asarray(final.best_loss),
         metrics=rows,
         steps=step,
         stopped_early=bool(np.all(final.stopped)),
     )
-
-
-def _of_all(part: Any) -> Any:
-    """Return a part that is not trained without the members' axis: it is the same for them all."""
-    if not eqx.is_array(part):
-        return part
-    if not bool(jnp.all(part == part[:1])):
-        raise InputError(
-            "a player holds whole numbers that depend on the key",
-            "Game.init",
-            "let what is not trained be the same for every member",
-        )
-    return part[0]
 
 
 class _Run:
@@ -148,9 +134,9 @@ class _Run:
     watch: Watch | None
 
     def __init__(
-        self, game: Game, static: tuple[Any, ...], data: PyTree, keys: Key, training: Training
+        self, game: Game, whole: Whole, data: PyTree, keys: Key, training: Training
     ) -> None:
-        self.game, self.static, self.data, self.keys = game, static, data, keys
+        self.game, self.whole, self.data, self.keys = game, whole, data, keys
         self.training = training
         rows = st.n_rows(data)
         self.length = st.steps_per_epoch(rows, training.optimisation.batch_size)
@@ -207,15 +193,15 @@ class _Run:
         """Show the averaged weights at evaluation 0 and at every power of two."""
         place = step // self.interval
         if self.watch is not None and place & (place - 1) == 0:
-            arrays = jax.tree.map(lambda a: a[0], state.weights.average)
-            self.watch(step, eqx.combine(arrays, self.static))
+            first = self.whole.stacked(state.weights.average)
+            self.watch(step, jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, first))
 
     def _chunk(self, state: st.Member, start: int, stop: int) -> st.Member:
         return st.advance(self._fixed(self.keys, jnp.asarray(start), jnp.asarray(stop)), state)
 
     def _fixed(self, keys: Key, *where: Any) -> tuple[Any, ...]:
         """Return what a step takes and does not change."""
-        how = self.static, self.game.objective, self.training.optimisation
+        how = self.whole, self.game.objective, self.training.optimisation
         return (self.data, keys, *where, *how)
 
     def _stepwise(self, state: st.Member, start: int, stop: int) -> st.Member:
@@ -229,7 +215,7 @@ class _Run:
 
     def _convolves(self) -> bool:
         """Return whether a player holds a convolution, which XLA's CPU loops run 8 times slower."""
-        parts = jax.tree.leaves(self.static, is_leaf=lambda part: isinstance(part, eqx.nn.Conv))
+        parts = jax.tree.leaves(self.whole, is_leaf=lambda part: isinstance(part, eqx.nn.Conv))
         return any(isinstance(part, eqx.nn.Conv) for part in parts)
 
     def _evaluate(self, state: st.Member, step: int) -> tuple[st.Member, dict[str, Any]]:
@@ -241,7 +227,7 @@ class _Run:
         means, spread = None, None
         if self.validation is not None:
             means, spread = st.check(
-                state, self.static, self.validation, self.keys, self.game.validate
+                state, self.whole, self.validation, self.keys, self.game.validate
             )
         state = st.assess(
             state,

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jensen._typing import Array, Key, PyTree
 from jensen.engine.config import Optimisation
 from jensen.engine.devices import shard_batch
+from jensen.engine.vectors import Whole
 from jensen.games.field import Field
 from jensen.games.rules import Update, rule
 
@@ -129,7 +130,7 @@ def over_members(function: Callable, in_axes: tuple[int | None, ...]) -> Callabl
 
 
 def make_step(
-    static: tuple[Any, ...], objective: Objective, optimisation: Optimisation
+    whole: Whole, objective: Objective, optimisation: Optimisation
 ) -> Callable[[Member, Key, Array, Array, PyTree], Member]:
     """Return `step(member, key, order, i, data) -> member`, one step of one member."""
     method = rule(optimisation.rule)
@@ -143,8 +144,8 @@ def make_step(
         noise = jax.random.fold_in(jax.random.fold_in(key, _NOISE), i)
         players, states, memory, average = member.weights
 
-        def losses(arrays: tuple[PyTree, ...]) -> tuple[Array, ...]:
-            return objective(eqx.combine(arrays, static), batch, noise)
+        def losses(vectors: tuple[Array, ...]) -> tuple[Array, ...]:
+            return objective(whole(vectors), batch, noise)
 
         def change(j: int, gradient: PyTree, state: Any, player: PyTree) -> tuple[PyTree, Any]:
             updates, state = optimisation.optimiser_of(j).update(gradient, state, player)
@@ -178,18 +179,18 @@ def epoch_order(key: Key, epoch: Array, rows: int) -> Array:
 
 @eqx.filter_jit(donate="all-except-first")
 def advance(
-    fixed: tuple[PyTree, Key, Array, Array, tuple[Any, ...], Objective, Optimisation],
+    fixed: tuple[PyTree, Key, Array, Array, Whole, Objective, Optimisation],
     members: Member,
 ) -> Member:
     """Return the members after the steps [start, stop), in one program for any start and stop.
 
     Args:
-        fixed: the data, the members' keys, start, stop, the players' non-array parts, the game
-            and how a step is made; what is here is not overwritten.
+        fixed: the data, the members' keys, start, stop, how vectors become the players, the
+            game and how a step is made; what is here is not overwritten.
         members: the state before step `start`; its buffers are reused.
     """
-    data, keys, start, stop, static, objective, optimisation = fixed
-    step = over_members(make_step(static, objective, optimisation), (0, 0, 0, None, None))
+    data, keys, start, stop, whole, objective, optimisation = fixed
+    step = over_members(make_step(whole, objective, optimisation), (0, 0, 0, None, None))
     rows = n_rows(data)
     length = steps_per_epoch(rows, optimisation.batch_size)
 
@@ -203,24 +204,24 @@ def advance(
 
 @eqx.filter_jit(donate="all-except-first")
 def single_step(
-    fixed: tuple[PyTree, Key, Array, Array, tuple[Any, ...], Objective, Optimisation],
+    fixed: tuple[PyTree, Key, Array, Array, Whole, Objective, Optimisation],
     members: Member,
 ) -> Member:
     """Return the members after step i; for models with convolutions, slow inside a loop on CPUs.
 
     Args:
-        fixed: the data, the members' keys, their orders `(E, rows)`, i, the players' non-array
-            parts, the game and how a step is made; what is here is not overwritten.
+        fixed: the data, the members' keys, their orders `(E, rows)`, i, how vectors become the
+            players, the game and how a step is made; what is here is not overwritten.
         members: the state before step i; its buffers are reused.
     """
-    data, keys, orders, i, static, objective, optimisation = fixed
-    step = over_members(make_step(static, objective, optimisation), (0, 0, 0, None, None))
+    data, keys, orders, i, whole, objective, optimisation = fixed
+    step = over_members(make_step(whole, objective, optimisation), (0, 0, 0, None, None))
     return step(members, keys, orders, i, data)
 
 
 @eqx.filter_jit
 def check(
-    members: Member, static: tuple[Any, ...], data: PyTree, keys: Key, validate: Callable
+    members: Member, whole: Whole, data: PyTree, keys: Key, validate: Callable
 ) -> tuple[Array, Array]:
     """Return the mean validation loss `(E,)` of the members' moving averages, and its error.
 
@@ -229,7 +230,7 @@ def check(
     """
 
     def one(member: Member, key: Key) -> Array:
-        players = eqx.combine(member.weights.average, static)
+        players = whole(member.weights.average)
         return validate(players, data, jax.random.fold_in(key, _CHECK))
 
     losses = over_members(one, (0, 0))(members, keys)
