@@ -26,11 +26,23 @@ SPREAD = 0.8
 DISTANCES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
-def bimodal(x: jax.Array, stretch: float = 1.0) -> jax.Array:
-    """Return log p̃ of two normal laws in equal shares; its integral is exp(LOG_Z)."""
-    squares = jnp.sum((x - stretch * jnp.asarray(MODES)) ** 2, axis=1) / SPREAD**2
-    constant = jnp.log(2.0) + jnp.log(2 * jnp.pi * SPREAD**2)
-    return jax.nn.logsumexp(-0.5 * squares) - constant + LOG_Z
+class Bimodal(eqx.Module):
+    """log p̃ of two normal laws in equal shares; its integral is exp(LOG_Z).
+
+    Args:
+        stretch: factor on the distance of their means from 0.
+    """
+
+    stretch: np.float32 = np.float32(1.0)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Return log p̃(x) of one x `(2,)`, nats."""
+        squares = jnp.sum((x - self.stretch * jnp.asarray(MODES)) ** 2, axis=1) / SPREAD**2
+        constant = jnp.log(2.0) + jnp.log(2 * jnp.pi * SPREAD**2)
+        return jax.nn.logsumexp(-0.5 * squares) - constant + LOG_Z
+
+
+bimodal = Bimodal()
 
 
 def pushed(flow: Flow, x: jax.Array) -> jax.Array:
@@ -63,14 +75,19 @@ def grid(dim: int, half: float, n: int) -> tuple[np.ndarray, np.ndarray]:
     return points, np.full(len(points), (line[1] - line[0]) ** dim)
 
 
-def values(function: Any, points: np.ndarray, *first: Any) -> np.ndarray:
-    """Return function(*first, x) at all points x `(m, D)`."""
+def mapped(function: Any) -> Any:
+    """Return the program (points `(m, D)`, first) ↦ function(*first, x) at all points x."""
 
     @eqx.filter_jit
-    def mapped(first: tuple[Any, ...], points: jax.Array) -> jax.Array:
+    def program(points: jax.Array, first: tuple[Any, ...]) -> jax.Array:
         return jax.vmap(lambda x: function(*first, x))(points)
 
-    return np.asarray(mapped(first, jnp.asarray(points)), np.float64)
+    return lambda points, *first: np.asarray(program(jnp.asarray(points), first), np.float64)
+
+
+def values(function: Any, points: np.ndarray, *first: Any) -> np.ndarray:
+    """Return function(*first, x) at all points x `(m, D)`."""
+    return mapped(function)(points, *first)
 
 
 def log_prob(flow: Flow, x: jax.Array) -> jax.Array:
@@ -78,11 +95,16 @@ def log_prob(flow: Flow, x: jax.Array) -> jax.Array:
     return flow.log_prob(x)
 
 
-def moved(tree: Any, amount: float, seed: int) -> Any:
-    """Return a flow with N(0, amount²) added to every parameter."""
-    arrays, static = eqx.partition(tree, eqx.is_inexact_array)
+def moved(flow: Flow, amount: float, seed: int) -> Flow:
+    """Return the flow with N(0, amount²) added to every parameter."""
+    return _moved(flow, jnp.asarray(amount), jax.random.key(seed))
+
+
+@eqx.filter_jit
+def _moved(flow: Flow, amount: jax.Array, key: jax.Array) -> Flow:
+    arrays, static = eqx.partition(flow, eqx.is_inexact_array)
     leaves, form = jax.tree.flatten(arrays)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    keys = jax.random.split(key, len(leaves))
     noisy = [
         a + amount * jax.random.normal(k, a.shape, a.dtype)
         for a, k in zip(leaves, keys, strict=True)
@@ -90,14 +112,25 @@ def moved(tree: Any, amount: float, seed: int) -> Any:
     return eqx.combine(jax.tree.unflatten(form, noisy), static)
 
 
+def built(make: Any, *given: Any, **settings: Any) -> Flow:
+    """Return make(*given, **settings), in one program and not in one for each of its arrays."""
+    return eqx.filter_jit(make)(*given, **settings)
+
+
+def affine() -> Flow:
+    """Return the affine flow of the plane that is the identity."""
+    return built(lambda: Flow(LULinear(2), NormalBase(2)))
+
+
 def identity(book: Notebook) -> None:
     """Check both sides of the identity, and that F(U) has a density, for three flows."""
     with jax.enable_x64(True):
         key = jax.random.key(book.seed)
-        spline = SplineAutoregressive(key, 1, n_layers=2, hidden=(4,))
+        planar = built(PlanarFlow, key, 2, n_layers=3)
+        spline = built(SplineAutoregressive, key, 1, n_layers=2, hidden=(4,))
         flows = {
-            "affine": (moved(Flow(LULinear(2), NormalBase(2)), 0.3, book.seed), 2, 201, 1e-9),
-            "planar": (moved(PlanarFlow(key, 2, n_layers=3), 0.5, book.seed), 2, 201, 1e-7),
+            "affine": (moved(affine(), 0.3, book.seed), 2, 201, 1e-9),
+            "planar": (moved(planar, 0.5, book.seed), 2, 201, 1e-7),
             "spline": (moved(spline, 0.2, book.seed), 1, 16_001, 1e-5),
         }
         for name, (flow, dim, n, tolerance) in flows.items():
@@ -165,7 +198,7 @@ def path_gradient(book: Notebook) -> dict[str, list[float]]:
     """Check both estimators near a Gaussian target; return their spread by distance from it."""
     n = 4_000 if book.quick else 40_000
     with jax.enable_x64(True):
-        best = moved(Flow(LULinear(2), NormalBase(2)), 0.5, book.seed)
+        best = moved(affine(), 0.5, book.seed)
         keys = jax.random.split(jax.random.key(book.seed), n)
         spreads: dict[str, list[float]] = {"path": [], "total": []}
         gaps = []

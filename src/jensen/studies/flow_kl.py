@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jensen.bijections import LULinear
 from jensen.engine.config import Optimisation, Training
 from jensen.engine.run import Game, train
 from jensen.evaluation.certificate import Certificate, certify
 from jensen.evaluation.target import log_densities, search
 from jensen.fitting import fit_log_density
 from jensen.fitting.target import Continued
-from jensen.models.base import NormalBase
 from jensen.models.flow import Flow, PlanarFlow
 from jensen.objectives.likelihood import Mean, NegativeLogProb
 from jensen.objectives.reverse import ReverseKL
@@ -40,39 +38,42 @@ from jensen.studies.flow_identity import (
     LOG_Z,
     MODES,
     SPREAD,
+    Bimodal,
+    affine,
     bimodal,
+    built,
     grid,
     identity,
     kl,
     log_prob,
+    mapped,
     path_gradient,
     values,
 )
 from jensen.studies.notebook import Notebook
 
-LINE = np.linspace(-8.0, 8.0, 161)
+HALF, POINTS, SCALE = 12.0, 301, 6.0
+SHOWN = slice(50, 251)
+"""Of the grid's points on each axis: -8 to 8."""
 
-
-def apart(x: jax.Array) -> jax.Array:
-    """Return log p̃ of the same with its modes twice as far from 0."""
-    return bimodal(x, 2.0)
+apart = Bimodal(np.float32(2.0))
+"""The same with its modes twice as far from 0."""
 
 
 def study(book: Notebook) -> None:
     """Check the identity, the path gradient, both directions of fit, and log Z."""
     identity(book)
     spreads = path_gradient(book)
-    fits = _directions(book)
+    shown = _directions(book)
     dropped = _dropped_mode(book)
     trusted = _known_integral(book)
-    _draw(book, fits, spreads, dropped, trusted)
+    _draw(book, shown, spreads, dropped, trusted)
     book.used = "made: a bimodal density in the plane"
 
 
 def _affine() -> Flow:
     """Return an affine flow that begins a little to the left."""
-    flow = Flow(LULinear(2), NormalBase(2))
-    return eqx.tree_at(lambda f: f.bijection.bias, flow, jnp.array([1.0, 0.0]))
+    return eqx.tree_at(lambda f: f.bijection.bias, affine(), jnp.array([1.0, 0.0]))
 
 
 def fitted(
@@ -90,22 +91,25 @@ def fitted(
     return jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, found.players[0])
 
 
-def _directions(book: Notebook) -> dict[str, Flow]:
-    """Fit an affine and a planar flow in both directions; measure both KLs of each fit."""
+def _directions(book: Notebook) -> dict[str, np.ndarray]:
+    """Fit an affine and a planar flow in both directions; measure both KLs of each fit.
+
+    Returns the log-densities of the target and of the fits on the grid.
+    """
     steps = 1000 if book.quick else 4000
     key = jax.random.key(book.seed)
     starts = {
         "affine": _affine(),
-        "planar": PlanarFlow(key, 2, n_layers=8, linear=True),
+        "planar": built(PlanarFlow, key, 2, n_layers=8, linear=True),
     }
     fits = {
         f"{name}, {way}": fitted(flow, book, reverse=way == "reverse", steps=steps)
         for name, flow in starts.items()
         for way in ("forward", "reverse")
     }
-    points, weights = grid(2, 12.0, 301)
-    log_p = values(bimodal, points) - LOG_Z
-    log_q = {name: values(log_prob, points, flow) for name, flow in fits.items()}
+    points, weights = grid(2, HALF, POINTS)
+    log_p, log_prob_of = values(bimodal, points) - LOG_Z, mapped(log_prob)
+    log_q = {name: log_prob_of(points, flow) for name, flow in fits.items()}
     forward = {name: kl(log_p, q, weights) for name, q in log_q.items()}
     backward = {name: kl(q, log_p, weights) for name, q in log_q.items()}
     _compare(book, forward, backward)
@@ -128,7 +132,7 @@ def _directions(book: Notebook) -> dict[str, Flow]:
         float(np.log(2.0)),
         0.02,
     )
-    return fits
+    return {"target": log_p, **log_q}
 
 
 def _compare(book: Notebook, forward: dict[str, float], backward: dict[str, float]) -> None:
@@ -167,7 +171,7 @@ def _compare(book: Notebook, forward: dict[str, float], backward: dict[str, floa
 
 def _dropped_mode(book: Notebook) -> Certificate:
     """Judge a flow that dropped a mode: its own draws see nothing, the chains see it."""
-    chains = search(apart, 2, n_chains=512, n_temperatures=200, seed=book.seed)
+    chains = search(apart, 2, scale=SCALE, n_chains=512, n_temperatures=200, seed=book.seed)
     flow = fitted(_affine(), book, reverse=True, steps=1000, log_density=apart)
     keys = jax.random.split(jax.random.key(book.seed + 1), 10_000)
     draws = np.asarray(jax.jit(jax.vmap(flow.sample))(keys))
@@ -210,10 +214,10 @@ def log_mean(log_w: np.ndarray) -> float:
 
 def _known_integral(book: Notebook) -> Certificate:
     """Fit the density by the library; compare log Z with the truth."""
-    short = {"epochs": 4, "annealing": 6, "n_layers": 3}
+    short = {"epochs": 8, "annealing": 12, "architecture": "planar", "n_layers": 12}
     size: dict[str, Any] = short if book.quick else {"epochs": 20}
     fit = fit_log_density(
-        bimodal, 2, seed=book.seed, scale=6.0, chains=512, temperatures=200, **size
+        bimodal, 2, seed=book.seed, scale=SCALE, chains=512, temperatures=200, **size
     )
     found = fit.certificate
     book.equal(
@@ -244,16 +248,14 @@ def _known_integral(book: Notebook) -> Certificate:
 
 def _draw(
     book: Notebook,
-    fits: dict[str, Flow],
+    shown: dict[str, np.ndarray],
     spreads: dict[str, list[float]],
     dropped: Certificate,
     trusted: Certificate,
 ) -> None:
-    points = np.stack(np.meshgrid(LINE, LINE), axis=-1).reshape(-1, 2)
-    shown = {"target": values(bimodal, points) - LOG_Z}
-    shown |= {name: values(log_prob, points, flow) for name, flow in fits.items()}
-    shape = len(LINE), len(LINE)
-    book.figure(planes(LINE, LINE, {k: v.reshape(shape) for k, v in shown.items()}), "flow-kl-fits")
+    line = np.linspace(-HALF, HALF, POINTS)[SHOWN]
+    by_row = {k: v.reshape(POINTS, POINTS)[SHOWN, SHOWN].T for k, v in shown.items()}
+    book.figure(planes(line, line, by_row), "flow-kl-fits")
     book.figure(
         estimates(
             [
