@@ -25,7 +25,8 @@ Made by `benchmarks/compile.py`; do not edit.
 
 {date}, {cpu}, {cores} cores, {system}, Python {python}, jaxlib {jaxlib}.
 Seconds to compile a program, and milliseconds of one run of it: XLA as it is; with the older
-emitters; with them and LLVM's level 1, which is what `study`, `verify` and `compare` ask for.
+emitters; with them and LLVM's level 1, which is what training asks for everywhere, and `study`,
+`verify` and `compare` for all their programs.
 
 | program | compile, s | older emitters | and level 1 | run, ms | older emitters | and level 1 |
 |---|---|---|---|---|---|---|

@@ -31,7 +31,16 @@ def examples(page: Path) -> list[tuple[str, str]]:
     return [(name, code) for name, code in found if name in ("python", "console")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=name_of)
+EVERYDAY = {"README.md", "docs/tutorial.md"}
+"""Pages whose examples run in every run of the tests; those of the others train for minutes."""
+WITH_EXAMPLES = [
+    pytest.param(page, marks=() if name_of(page) in EVERYDAY else pytest.mark.slow)
+    for page in PAGES
+    if examples(page)
+]
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
 def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jensen._typing import Array, Key, PyTree
+from jensen._xla import quickly_compiled
 from jensen.engine.config import Optimisation
 from jensen.engine.devices import shard_batch
 from jensen.engine.vectors import Whole
@@ -68,13 +69,13 @@ def _folded(key: Key, numbers: Array) -> Key:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
 
 
-@eqx.filter_jit
+@quickly_compiled()
 def initial_players(init: Callable[[Key], tuple[Any, ...]], keys: Key) -> tuple[Any, ...]:
     """Return the players of every member, stacked on a first axis."""
     return eqx.filter_vmap(lambda key: init(jax.random.fold_in(key, _INIT)))(keys)
 
 
-@eqx.filter_jit
+@quickly_compiled()
 def initial_members(arrays: tuple[PyTree, ...], optimisation: Optimisation) -> Member:
     """Return the state before the first step, for stacked players' arrays."""
 
@@ -177,7 +178,7 @@ def epoch_order(key: Key, epoch: Array, rows: int) -> Array:
     return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), rows)
 
 
-@eqx.filter_jit(donate="all-except-first")
+@quickly_compiled(donate="all-except-first")
 def advance(
     fixed: tuple[PyTree, Key, Array, Array, Whole, Objective, Optimisation],
     members: Member,
@@ -202,7 +203,7 @@ def advance(
     return jax.lax.fori_loop(start // length, -(-stop // length), epoch, members)
 
 
-@eqx.filter_jit(donate="all-except-first")
+@quickly_compiled(donate="all-except-first")
 def single_step(
     fixed: tuple[PyTree, Key, Array, Array, Whole, Objective, Optimisation],
     members: Member,
@@ -219,7 +220,7 @@ def single_step(
     return step(members, keys, orders, i, data)
 
 
-@eqx.filter_jit
+@quickly_compiled()
 def check(
     members: Member, whole: Whole, data: PyTree, keys: Key, validate: Callable
 ) -> tuple[Array, Array]:
@@ -239,7 +240,7 @@ def check(
     return jnp.mean(losses, axis=1), error
 
 
-@eqx.filter_jit
+@quickly_compiled()
 def assess(
     members: Member,
     losses: Array | None,

@@ -50,7 +50,7 @@ from jensen.objectives.flow_matching import FlowMatching
 from jensen.objectives.likelihood import DequantisedLoss, Mean, NegativeLogProb
 
 Loss = NegativeLogProb | FlowMatching | DequantisedLoss
-MATCHING_STEPS = 20_000
+MATCHING_STEPS = 30_000
 """Steps of flow matching, about."""
 
 MATCHING = Training(optimisation=Optimisation(learning_rate=2e-3, ema=0.999), evaluate_every=200)

@@ -146,8 +146,6 @@ def _changes(share: float, differ: np.ndarray, n: int) -> np.ndarray:
 
 def _chosen(rows: np.ndarray, n_codes: int) -> tuple[float, float]:
     """Return the h and the share of changes that make each row likeliest under the others."""
-    from scipy.special import logsumexp
-
     d = rows.shape[1] - n_codes
     numbers, codes = rows[:, :d], rows[:, d:]
     norms = np.sum(numbers**2, axis=1)
@@ -160,16 +158,28 @@ def _chosen(rows: np.ndarray, n_codes: int) -> tuple[float, float]:
     lonely = copies.all(axis=1)  # all other rows are copies
     if lonely.all():
         return float(_BANDWIDTHS[-1]), _CHANGES[0]
+    bandwidths = _BANDWIDTHS if d else _BANDWIDTHS[:1]
+    squares = jnp.asarray(squares[~lonely], jnp.float32)
     best = (-np.inf, float(_BANDWIDTHS[-1]), _CHANGES[0])
     for share in _CHANGES if n_codes else _CHANGES[:1]:
         match = _log_match(codes, share, len(rows))
         match[copies] = -np.inf
-        for h in _BANDWIDTHS if d else _BANDWIDTHS[:1]:
-            log_kernel = match[~lonely] - squares[~lonely] / (2.0 * h * h)
-            each = np.sort(np.asarray(logsumexp(log_kernel, axis=1)))
+        left = jnp.asarray(match[~lonely], jnp.float32)
+        log_sums = np.asarray(_log_sums(left, squares, jnp.asarray(bandwidths)), np.float64)
+        for h, each in zip(bandwidths, np.sort(log_sums, axis=1), strict=True):
             value = float(np.mean(each[int(_ALONE * len(each)) :])) - d * np.log(h)
             best = max(best, (value, float(h), share))
     return best[1], best[2]
+
+
+@jax.jit
+def _log_sums(match: Array, squares: Array, bandwidths: Array) -> Array:
+    """Return log Σ_i exp(match_i - squares_i/2h²) `(H, n)` for each h `(H,)`."""
+
+    def at(h: Array) -> Array:
+        return jax.nn.logsumexp(match - squares / (2.0 * h * h), axis=1)
+
+    return jax.lax.map(at, bandwidths)
 
 
 def _log_match(codes: np.ndarray, share: float, n: int) -> np.ndarray:
