@@ -161,8 +161,9 @@ def chosen_for(options: FlowOptions, n_rows: int, n_columns: int) -> FlowOptions
     """Return the options with every None chosen for a table.
 
     Small tables get small networks and more members: there averaging gains more than capacity.
-    Larger ones start at the shape of each column, in a bin for every 300 rows, 12 to 40 of them (but
-    under Student-t tails, which are a shape of their own), and lose hidden units in training where columns are many.
+    Larger ones start at the shape of each column, in 12 to 40 bins, one for every 300 rows (but
+    under Student-t tails, which are a shape of their own), and lose hidden units in training where
+    columns are many.
 
     Args:
         options: of the user.
