@@ -88,9 +88,9 @@ steps, 8 runs where marked):
 Most of a step is arithmetic. Alone in a loop (processor time, one core) a product of 64 × 128 by
 128 × 128 takes 10 to 12 µs, and a step has eight of them: 85 µs. Six tanh layers take 13 µs and
 Adam 8 µs. Eight times the plain loop would be 129 µs a step. One pass over 128 rows loses because
-its product for the weights' gradient takes 43 µs, two over 64 rows 24 µs. None of this is in the
-library: unrolling needs private parts of JAX, and one vector for an optimiser changes the format of
-checkpoints for a gain of about a tenth on small networks and none on those of ring and grid."""
+its product for the weights' gradient takes 43 µs, two over 64 rows 24 µs. Of this the
+library has taken on one vector for each player since, which the table's first rows do not have yet;
+unrolling needs private parts of JAX."""
 
 MODES = """## Ring of 8 and grid of 25
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import jax
 import numpy as np
 import pytest
 
@@ -40,6 +41,7 @@ def test_a_program_is_compiled_quickly_unless_the_user_said_how(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_xla, "version", lambda _: "0.10.2")
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
     assert _xla._options() == {"xla_cpu_use_fusion_emitters": False}
     monkeypatch.setenv("XLA_FLAGS", "")
@@ -47,11 +49,16 @@ def test_a_program_is_compiled_quickly_unless_the_user_said_how(
         "xla_cpu_use_fusion_emitters": False,
         "xla_backend_optimization_level": 1,
     }
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert _xla._options() is None  # the level is that device's, too
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     monkeypatch.setattr(_xla, "version", lambda _: "0.11.0")
     assert _xla._options() is None
 
 
-def test_a_quickly_compiled_function_is_the_function() -> None:
+def test_a_quickly_compiled_function_is_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "")  # so that this jaxlib is told the options
+
     @quickly_compiled()
     def scaled(x: np.ndarray, by: str) -> np.ndarray:
         """Return x, or twice x."""

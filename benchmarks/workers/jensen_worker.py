@@ -14,6 +14,7 @@ from serve import BATCH, BINS, HIDDEN, LEARNING_RATE, N_LAYERS, TAIL_BOUND, serv
 
 from jensen.engine import state as engine
 from jensen.engine.config import Optimisation
+from jensen.engine.vectors import packed
 from jensen.models.flow import MAF, Flow, SplineAutoregressive
 from jensen.models.table import block_rows
 from jensen.objectives.likelihood import Mean, NegativeLogProb
@@ -44,26 +45,23 @@ class JensenFlow:
         self._data = jnp.asarray(data)
         self._keys = engine.member_keys(0, 1)
         players = engine.initial_players(lambda key: _init(family, data.shape[1], key), self._keys)
-        arrays, self._static = eqx.partition(players, eqx.is_inexact_array)
-        self._members = engine.initial_members(arrays, _OPTIMISATION)
+        vectors, self._whole = packed(players)
+        self._members = engine.initial_members(vectors, _OPTIMISATION)
         self._step, self._key = 0, jax.random.key(1)
 
     def train(self, n_steps: int) -> None:
         """Take `n_steps` Adam steps, in one call of the engine's compiled program."""
         start, stop = jnp.asarray(self._step), jnp.asarray(self._step + n_steps)
         self._members = engine.advance(
-            (self._data, self._keys, start, stop),
+            (self._data, self._keys, start, stop, self._whole, _objective, _OPTIMISATION),
             self._members,
-            self._static,
-            _objective,
-            _OPTIMISATION,
         )
         self._step += n_steps
         jax.block_until_ready(self._members)
 
     def _flow(self) -> Flow:
-        arrays = jax.tree.map(lambda a: a[0], self._members.weights.players)
-        return eqx.combine(arrays, self._static)[0]
+        flow = self._whole.stacked(self._members.weights.players)[0]
+        return jax.tree.map(lambda a: a[0] if eqx.is_array(a) else a, flow)
 
     def log_prob(self, n_rows: int) -> np.ndarray:
         """Return log_prob of the first rows, in blocks as the library scores tables."""

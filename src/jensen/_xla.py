@@ -44,7 +44,7 @@ def compile_quickly(level: int = 1) -> None:
 def quickly_compiled(**how: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator like `equinox.filter_jit` that asks for short compilation on processors.
 
-    Flags that a user set for the whole process stay.
+    The function takes no keyword arguments. Flags that a user set for the whole process stay.
 
     Args:
         **how: of `equinox.filter_jit`.

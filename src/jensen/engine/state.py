@@ -35,7 +35,10 @@ _ORDER, _NOISE, _INIT, _CHECK = range(4)  # what a member's key is folded with, 
 
 
 class Weights(NamedTuple):
-    """All that a step changes: players, optimiser states, rule memory, moving average."""
+    """All that a step changes: players, optimiser states, rule memory, moving average.
+
+    In a run every player is a vector (`jensen.engine.vectors`); any tree of arrays will do.
+    """
 
     players: tuple[PyTree, ...]
     states: tuple[Any, ...]

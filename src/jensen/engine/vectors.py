@@ -78,17 +78,18 @@ def packed(players: tuple[Any, ...]) -> tuple[tuple[np.ndarray, ...], Whole]:
         ((1, 6), (2, 2))
     """
     arrays, rest = eqx.partition(players, eqx.is_inexact_array)
-    pairs = [_vectors(tree) for tree in arrays]
+    n = max((leaf.shape[0] for leaf in jax.tree.leaves(players) if eqx.is_array(leaf)), default=1)
+    pairs = [_vectors(tree, n) for tree in arrays]
     rest = jax.tree.map(_of_all, rest)
     return tuple(v for v, _ in pairs), Whole(tuple(form for _, form in pairs), rest)
 
 
-def _vectors(arrays: PyTree) -> tuple[np.ndarray, Form]:
-    """Return the vectors `(E, n)` of a tree of arrays, and its form; of no arrays, `(1, 0)`."""
+def _vectors(arrays: PyTree, n_members: int) -> tuple[np.ndarray, Form]:
+    """Return the vectors `(E, n)` of a tree of arrays, and its form."""
     leaves, tree = jax.tree.flatten(arrays)
     form = Form(tree, tuple(jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in leaves))
-    rows = [np.asarray(leaf).reshape(leaf.shape[0], -1) for leaf in leaves]
-    return np.concatenate(rows, axis=1) if rows else np.zeros((1, 0), np.float32), form
+    rows = [np.asarray(leaf).reshape(n_members, -1) for leaf in leaves]
+    return np.concatenate(rows, axis=1) if rows else np.zeros((n_members, 0), np.float32), form
 
 
 def _of_all(part: Any) -> Any:

@@ -52,7 +52,10 @@ from jensen.studies.flow_identity import (
 )
 from jensen.studies.notebook import Notebook
 
-HALF, POINTS, SCALE = 12.0, 301, 6.0
+HALF, POINTS = 12.0, 301
+"""The grid on each axis: from -12 to 12."""
+SCALE = 6.0
+"""Standard deviation of the law in which chains start."""
 SHOWN = slice(50, 251)
 """Of the grid's points on each axis: -8 to 8."""
 
