@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from density_page import put_section
 from flows import machine
 
 from jensen.apply import evaluate_table
@@ -152,14 +153,6 @@ def equation_note(results: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def table() -> None:
-    """Write the section into the page, in place of the old one, at the end where there is none."""
-    old = PAGE.read_text() if PAGE.exists() else "# Densities, as measured\n"
-    before, _, after = old.partition(HEADING)
-    _, next_heading, rest = after.partition("\n## ")
-    PAGE.write_text(before.rstrip() + "\n\n" + section() + (next_heading + rest).rstrip("\n"))
-
-
 def main() -> None:
     """Run, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,7 +165,7 @@ def main() -> None:
     if args.what == "run":
         run(args)
     else:
-        table()
+        put_section(PAGE, section())
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_no_output(ending: str, run: Path, tmp_path: Path, cl
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("limit", [1, 4000])
+@pytest.mark.parametrize("limit", [1, 2500])
 def test_a_full_disk_during_training_leaves_a_resumable_run(
     limit: int, run: Path, place: Path, tmp_path: Path, cli: Cli
 ) -> None:
@@ -197,7 +197,7 @@ def test_a_full_disk_during_training_leaves_a_resumable_run(
 
 def test_a_full_disk_during_training_shows_one_line(place: Path, tmp_path: Path) -> None:
     limited = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000));"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500));"
         "from jensen.cli import main; main()"
     )
     fit = command("fit", place / "good.csv", "--out", tmp_path / "run", *TINY_OPTIONS)[3:]
