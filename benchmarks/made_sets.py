@@ -106,7 +106,7 @@ def latest() -> dict[str, dict[str, dict[str, Any]]]:
 def section() -> str:
     """Return the section of the page."""
     by_method = latest()
-    names = [f"{m}: log p | truth − flow | s to fit, to score" for m in by_method]
+    names = [f"{m}: log p | truth − flow | steps; s to fit, to score" for m in by_method]
     rows, sample = [], next(iter(next(iter(by_method.values())).values()))
     for name in TOYS:
         found = [results.get(name) for results in by_method.values()]
@@ -114,16 +114,15 @@ def section() -> str:
             continue
         truth = next(f["truth"] for f in found if f)
         cells = [
-            f"{f['log_prob']:+.4f} | {f['gap']:.4f} ± {f['se']:.4f} | {f['fit_seconds']:.0f}, "
-            f"{f['score_seconds']:.0f}"
+            f"{f['log_prob']:+.4f} | {f['gap']:.4f} ± {f['se']:.4f} | {f['steps']:,}; "
+            f"{f['fit_seconds']:.0f}, {f['score_seconds']:.0f}"
             if f
             else "— | — | —"
             for f in found
         ]
         rows.append(f"| {name} | {truth:+.4f} | {' | '.join(cells)} |")
     notes = [
-        f"`{method}`: {sample_of['steps']:,} steps on the first set; "
-        f"{sample_of['date']}, {sample_of['cpu']}, {sample_of['cores']} cores, "
+        f"`{method}`: {sample_of['date']}, {sample_of['cpu']}, {sample_of['cores']} cores, "
         f"jax {sample_of['jax']}." + equation_note(results)
         for method, results in by_method.items()
         for sample_of in [next(iter(results.values()))]
